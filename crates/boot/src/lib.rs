@@ -1,0 +1,1 @@
+//! The ESP, unified kernel images and boot entries

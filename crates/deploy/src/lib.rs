@@ -1,0 +1,1 @@
+//! Stages, rolls back, pins, prunes and installs deployments

@@ -1,0 +1,1 @@
+//! Seals, lints and describes images

@@ -1,0 +1,1 @@
+//! Reads images from registries, layouts and archives into the store
