@@ -1,1 +1,21 @@
-//! The nouns of Rocket OS: digests, references, deployments, boot entries and every on-disk path
+//! The nouns of Rocket OS.
+//!
+//! Owns the types that every other crate speaks in and every path on the disk. It reads no file and starts
+//! nothing. Everybody above calls it.
+
+pub mod booted;
+pub mod cmdline;
+pub mod digest;
+pub mod entry;
+pub mod gpt;
+pub mod labels;
+pub mod layout;
+pub mod limits;
+pub mod origin;
+pub mod reference;
+
+pub use booted::Booted;
+pub use digest::{BlobDigest, ComposefsDigest, DeploymentId, DiffId, DigestError, ManifestDigest, ObjectId};
+pub use entry::{EntryName, Tries};
+pub use origin::Origin;
+pub use reference::{ImageReference, ReferenceError};

@@ -1,0 +1,104 @@
+//! Every path on the disk and on the ESP.
+//!
+//! ```text
+//! esp   loader/entries/rocketos-<sequence>-<id>[+tries].conf   boot entries
+//!       EFI/rocketos/<id>/<kernel>.efi                         one sealed UKI per deployment
+//!       EFI/BOOT, EFI/systemd                                  the loader
+//! root  composefs/{meta.json,objects,images,streams}           the store
+//!       state/deploy/<id>/{origin,etc}                         one per deployment
+//!       state/rocketos/{machine-id,lock,pins/<id>}             the node's own memory
+//!       state/os/default/var                                   /var, unless it has a partition
+//! ```
+
+use crate::DeploymentId;
+
+/// Paths on the root partition, relative to its top.
+pub mod root {
+    /// The store.
+    pub const STORE: &str = "composefs";
+    /// Objects of the store, the data layer of every mount.
+    pub const STORE_OBJECTS: &str = "composefs/objects";
+    /// Mountable images of the store, named by composefs digest.
+    pub const STORE_IMAGES: &str = "composefs/images";
+    /// One directory per deployment.
+    pub const DEPLOY: &str = "state/deploy";
+    /// What outlives deployments and must be writable when /var is full or locked.
+    pub const NODE: &str = "state/rocketos";
+    /// The node's machine-id, 32 hex digits and a newline.
+    pub const MACHINE_ID: &str = "state/rocketos/machine-id";
+    /// Who works on deployments now.
+    pub const LOCK: &str = "state/rocketos/lock";
+    /// One empty file per pinned deployment.
+    pub const PINS: &str = "state/rocketos/pins";
+    /// `/var` of every deployment, unless it has a partition.
+    pub const VAR: &str = "state/os/default/var";
+}
+
+/// Names inside a deployment's directory.
+pub mod deployment {
+    /// What the deployment follows and is: [`crate::Origin`].
+    pub const ORIGIN: &str = "origin";
+    /// Upper and work directory of a persistent /etc, where the image asks for one.
+    pub const ETC: &str = "etc";
+}
+
+/// Paths on the EFI system partition, relative to its top.
+pub mod esp {
+    /// Boot entries (Boot Loader Specification, type 1).
+    pub const ENTRIES: &str = "loader/entries";
+    /// The loader's configuration.
+    pub const LOADER_CONF: &str = "loader/loader.conf";
+    /// One directory per deployment, holding its UKI.
+    pub const UKIS: &str = "EFI/rocketos";
+    /// The loader where firmware looks by itself (UEFI 2.10, 3.5.1.1).
+    #[cfg(target_arch = "x86_64")]
+    pub const LOADER_FALLBACK: &str = "EFI/BOOT/BOOTX64.EFI";
+    /// The loader where firmware looks by itself (UEFI 2.10, 3.5.1.1).
+    #[cfg(target_arch = "aarch64")]
+    pub const LOADER_FALLBACK: &str = "EFI/BOOT/BOOTAA64.EFI";
+    /// The loader where a boot variable names it.
+    #[cfg(target_arch = "x86_64")]
+    pub const LOADER: &str = "EFI/systemd/systemd-bootx64.efi";
+    /// The loader where a boot variable names it.
+    #[cfg(target_arch = "aarch64")]
+    pub const LOADER: &str = "EFI/systemd/systemd-bootaa64.efi";
+}
+
+/// Paths in an image.
+pub mod image {
+    /// Where the sealed UKI lies.
+    pub const UKI: &str = "boot/EFI/Linux";
+    /// The loader that install copies to the ESP.
+    #[cfg(target_arch = "x86_64")]
+    pub const LOADER: &str = "usr/lib/systemd/boot/efi/systemd-bootx64.efi";
+    /// The loader that install copies to the ESP.
+    #[cfg(target_arch = "aarch64")]
+    pub const LOADER: &str = "usr/lib/systemd/boot/efi/systemd-bootaa64.efi";
+    /// How /etc, /var and the root are to be mounted (composefs-setup-root's file).
+    pub const SETUP_ROOT: &str = "usr/lib/composefs/setup-root-conf.toml";
+    /// Defaults of `install`, drop-ins in order of their names.
+    pub const INSTALL_CONFIG: &str = "usr/lib/bootc/install";
+}
+
+/// Paths on a running node.
+pub mod node {
+    /// The root partition, read-only.
+    pub const SYSROOT: &str = "/sysroot";
+    /// What the initramfs found: [`crate::Booted`].
+    pub const BOOTED: &str = "/run/rocketos/booted.toml";
+}
+
+/// A deployment's directory on the root partition.
+pub fn deployment_dir(id: &DeploymentId) -> String {
+    format!("{}/{id}", root::DEPLOY)
+}
+
+/// A deployment's directory on the ESP.
+pub fn uki_dir(id: &DeploymentId) -> String {
+    format!("{}/{id}", esp::UKIS)
+}
+
+/// The mark of a pinned deployment.
+pub fn pin(id: &DeploymentId) -> String {
+    format!("{}/{id}", root::PINS)
+}

@@ -1,0 +1,32 @@
+//! What a deployment is and follows: `state/deploy/<id>/origin`, TOML.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ComposefsDigest, ImageReference, ManifestDigest};
+
+/// A deployment's origin file. Written once, when the deployment is staged, and never edited.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Origin {
+    /// What `upgrade` follows.
+    pub image: ImageReference,
+    /// What is installed.
+    pub manifest_digest: ManifestDigest,
+    /// What it boots.
+    pub composefs_digest: ComposefsDigest,
+    /// The kernel's file name on the ESP, such as `6.12.48+deb13-amd64.efi`.
+    pub uki: String,
+    /// The kernel's release.
+    pub kernel: String,
+    /// The image's version label.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub version: Option<String>,
+    /// The image's variant label.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub variant: Option<String>,
+    /// When the image was made, RFC 3339, as its configuration says.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub created: Option<String>,
+    /// The image's architecture in OCI's words, such as `amd64`.
+    pub architecture: String,
+}
