@@ -1,0 +1,103 @@
+//! What can go wrong with the store.
+
+use std::{io, path::PathBuf};
+
+use rocketos_model::{DiffId, ManifestDigest};
+
+/// A store operation that failed. Nothing is named that is not whole.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The directory is not a store, or not one of ours.
+    #[error("opening the store at {path}")]
+    Open {
+        /// The store.
+        path: PathBuf,
+        /// What composefs said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The store was made without fs-verity, where it is required.
+    #[error("the store at {path} was made without fs-verity, so nothing in it can be trusted; install anew")]
+    Insecure {
+        /// The store.
+        path: PathBuf,
+    },
+    /// The kernel or the file system lacks fs-verity.
+    #[error(
+        "the file system of {path} has no fs-verity (ext4 needs the 'verity' feature, the kernel CONFIG_FS_VERITY)"
+    )]
+    NoVerity {
+        /// The store.
+        path: PathBuf,
+    },
+    /// A layer's tar stream is not the one the configuration names.
+    #[error("the layer's content has digest {found}, its configuration says {expected}")]
+    DiffId {
+        /// From the configuration.
+        expected: DiffId,
+        /// Of the stream.
+        found: DiffId,
+    },
+    /// A layer that cannot be unpacked.
+    #[error("the layer is damaged: {0}")]
+    Layer(String),
+    /// A bound was passed.
+    #[error("the layer has more than {limit} {what}")]
+    Limit {
+        /// What was counted.
+        what: &'static str,
+        /// How many are allowed.
+        limit: u64,
+    },
+    /// Reading a layer from where it comes.
+    #[error("reading the layer")]
+    Read(#[source] io::Error),
+    /// Writing to the store.
+    #[error("writing to the store")]
+    Write(#[source] io::Error),
+    /// A layer the image needs is not here.
+    #[error("layer {0} of the image is not in the store")]
+    MissingLayer(DiffId),
+    /// The image is not here.
+    #[error("image {0} is not in the store")]
+    MissingImage(ManifestDigest),
+    /// A manifest or configuration that does not parse.
+    #[error("parsing the image's {what}")]
+    Parse {
+        /// Which of them.
+        what: &'static str,
+        /// Where it broke.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// An image nobody sealed.
+    #[error("the image is not sealed: it has {found} files named *.efi in /boot/EFI/Linux, and needs exactly one")]
+    NotSealed {
+        /// How many there are.
+        found: usize,
+    },
+    /// Anything composefs says.
+    #[error("{doing}")]
+    Composefs {
+        /// What was being done.
+        doing: &'static str,
+        /// What composefs said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl StoreError {
+    /// Wraps what composefs said.
+    pub(crate) fn composefs(doing: &'static str) -> impl FnOnce(anyhow::Error) -> Self {
+        move |error| match error.root_cause().downcast_ref::<rustix::io::Errno>() {
+            Some(errno) if *errno == rustix::io::Errno::NOSPC => Self::Write((*errno).into()),
+            _ => Self::Composefs {
+                doing,
+                source: error.into(),
+            },
+        }
+    }
+
+    /// True where the disk is full.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Write(error) if error.kind() == io::ErrorKind::StorageFull)
+    }
+}

@@ -1,0 +1,187 @@
+//! Putting one file into the store.
+//!
+//! The digest is computed while the file streams in, so a file that is already there is never written. A new one is
+//! written to an unnamed file, sealed with fs-verity, measured by the kernel, compared, and only then linked.
+
+use std::{
+    fs::File,
+    io::{self, Read, Write},
+    os::fd::{AsFd, OwnedFd},
+};
+
+use composefs::fsverity::{
+    EnableVerityError, FsVerityHashValue, FsVerityHasher, Sha512HashValue, enable_verity_with_retry, measure_verity,
+};
+use rustix::{
+    fs::{AtFlags, CWD, Mode, OFlags, linkat, mkdirat, openat, statat, unlinkat},
+    io::Errno,
+};
+
+use crate::{Store, StoreError, Verity};
+
+/// Files up to this many bytes stay in memory until it is known whether they are new.
+const IN_MEMORY_BYTES: u64 = 256 << 10;
+/// Bytes read at once.
+const CHUNK: usize = 64 << 10;
+
+/// What became of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Put {
+    pub(crate) id: Sha512HashValue,
+    /// True when the store did not have it.
+    pub(crate) new: bool,
+}
+
+/// Reads exactly `size` bytes from `source` into the store.
+pub(crate) fn put(store: &Store, source: &mut dyn Read, size: u64, buffer: &mut Vec<u8>) -> Result<Put, StoreError> {
+    if size <= IN_MEMORY_BYTES {
+        buffer.clear();
+        let read = source.take(size).read_to_end(buffer).map_err(StoreError::Read)?;
+        if (read as u64) < size {
+            return Err(truncated());
+        }
+        return put_bytes(store, buffer);
+    }
+    let mut file = unnamed(store)?;
+    let mut hasher = FsVerityHasher::<Sha512HashValue>::new();
+    buffer.resize(CHUNK, 0);
+    let mut left = size;
+    while left > 0 {
+        let want = usize::try_from(left).map_or(CHUNK, |left| left.min(CHUNK));
+        source
+            .read_exact(&mut buffer[..want])
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::UnexpectedEof => truncated(),
+                _ => StoreError::Read(error),
+            })?;
+        hasher.write_all(&buffer[..want]).map_err(StoreError::Read)?;
+        file.write_all(&buffer[..want]).map_err(StoreError::Write)?;
+        left -= want as u64;
+    }
+    let id = hasher.digest();
+    if present(store, &id, size)? {
+        return Ok(Put { id, new: false });
+    }
+    link(store, file, &id)?;
+    Ok(Put { id, new: true })
+}
+
+/// Puts bytes in memory into the store.
+pub(crate) fn put_bytes(store: &Store, bytes: &[u8]) -> Result<Put, StoreError> {
+    let id = FsVerityHasher::<Sha512HashValue>::hash(bytes);
+    if present(store, &id, bytes.len() as u64)? {
+        return Ok(Put { id, new: false });
+    }
+    let mut file = unnamed(store)?;
+    file.write_all(bytes).map_err(StoreError::Write)?;
+    link(store, file, &id)?;
+    Ok(Put { id, new: true })
+}
+
+fn truncated() -> StoreError {
+    StoreError::Read(io::Error::new(
+        io::ErrorKind::UnexpectedEof,
+        "the stream ends in the middle of a file",
+    ))
+}
+
+fn objects(store: &Store) -> Result<&OwnedFd, StoreError> {
+    store
+        .repository
+        .objects_dir()
+        .map_err(|error| StoreError::Write(error.into()))
+}
+
+fn unnamed(store: &Store) -> Result<File, StoreError> {
+    openat(
+        objects(store)?,
+        ".",
+        OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC,
+        Mode::from_raw_mode(0o644),
+    )
+    .map(File::from)
+    .map_err(|error| StoreError::Write(error.into()))
+}
+
+/// True when a good object of this id is in the store; a bad one is taken out of the way first.
+///
+/// An object is bad that the kernel does not seal under its name, such as one that was linked when the power went. A
+/// mount that uses it keeps its inode.
+fn present(store: &Store, id: &Sha512HashValue, size: u64) -> Result<bool, StoreError> {
+    let (objects, path) = (objects(store)?, id.to_object_pathname());
+    let good = match store.verity {
+        Verity::Optional => match statat(objects, &path, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => u64::try_from(stat.st_size).is_ok_and(|found| found == size),
+            Err(Errno::NOENT) => return Ok(false),
+            Err(error) => return Err(StoreError::Write(error.into())),
+        },
+        Verity::Required => {
+            match openat(
+                objects,
+                &path,
+                OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW,
+                Mode::empty(),
+            ) {
+                Ok(fd) => measure_verity::<Sha512HashValue>(&fd).is_ok_and(|found| found == *id),
+                Err(Errno::NOENT) => return Ok(false),
+                Err(error) => return Err(StoreError::Write(error.into())),
+            }
+        }
+    };
+    if !good {
+        unlinkat(objects, &path, AtFlags::empty()).map_err(|error| StoreError::Write(error.into()))?;
+    }
+    Ok(good)
+}
+
+/// Seals `file` and gives it its name.
+fn link(store: &Store, file: File, id: &Sha512HashValue) -> Result<(), StoreError> {
+    let objects = objects(store)?;
+    let sealed = seal(store, file, id)?;
+    match mkdirat(objects, id.to_object_dir(), Mode::from_raw_mode(0o755)) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(error) => return Err(StoreError::Write(error.into())),
+    }
+    match linkat(
+        CWD,
+        proc_path(&sealed),
+        objects,
+        id.to_object_pathname(),
+        AtFlags::SYMLINK_FOLLOW,
+    ) {
+        // Another layer brought the same file meanwhile.
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(error) => Err(StoreError::Write(error.into())),
+    }
+}
+
+fn proc_path(fd: &impl AsFd) -> String {
+    use std::os::fd::AsRawFd as _;
+    format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd())
+}
+
+/// Closes the file for writing and has the kernel seal it, where sealing is required.
+fn seal(store: &Store, file: File, id: &Sha512HashValue) -> Result<OwnedFd, StoreError> {
+    if store.verity == Verity::Optional {
+        return Ok(file.into());
+    }
+    let sealed = File::open(proc_path(&file)).map_err(StoreError::Write)?;
+    drop(file);
+    match enable_verity_with_retry::<Sha512HashValue>(&sealed) {
+        Ok(()) => {}
+        Err(EnableVerityError::FilesystemNotSupported) => {
+            return Err(StoreError::NoVerity {
+                path: store.path.clone(),
+            });
+        }
+        Err(EnableVerityError::Io(error)) => return Err(StoreError::Write(error)),
+        Err(other) => return Err(StoreError::Write(io::Error::other(other))),
+    }
+    match measure_verity::<Sha512HashValue>(&sealed) {
+        Ok(found) if found == *id => Ok(sealed.into()),
+        Ok(_) => Err(StoreError::Write(io::Error::other(
+            "the kernel measures another digest than was written",
+        ))),
+        Err(error) => Err(StoreError::Write(io::Error::other(error))),
+    }
+}
