@@ -1,0 +1,46 @@
+//! What can go wrong on the ESP.
+
+use std::{io, path::PathBuf};
+
+/// An operation on the ESP that failed. What booted before still boots.
+#[derive(Debug, thiserror::Error)]
+pub enum BootError {
+    /// Reading or writing.
+    #[error("{doing} {path} on the ESP")]
+    Io {
+        /// Such as "writing".
+        doing: &'static str,
+        /// Relative to the ESP.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// No room.
+    #[error("the ESP is full: {needed} bytes are needed for {what}, {free} are free; 'rocketctl prune' may make room")]
+    Full {
+        /// For what.
+        what: String,
+        /// Bytes.
+        needed: u64,
+        /// Bytes.
+        free: u64,
+    },
+    /// A file of ours that is longer than any we write.
+    #[error("{path} on the ESP is longer than {limit} bytes")]
+    Limit {
+        /// Relative to the ESP.
+        path: PathBuf,
+        /// Bytes.
+        limit: u64,
+    },
+    /// The entry to bless or remove is not there.
+    #[error("the ESP has no boot entry '{0}'")]
+    NoEntry(String),
+}
+
+impl BootError {
+    pub(crate) fn io(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { doing, path, source }
+    }
+}

@@ -1,0 +1,110 @@
+//! Kernels on the ESP.
+
+use std::path::{Path, PathBuf};
+
+use rocketos_model::{DeploymentId, layout, limits};
+
+use crate::{BootError, files};
+
+/// Bytes we leave free, for the entry, the directories and FAT's own rounding.
+const RESERVE: u64 = 1 << 20;
+
+/// A mounted EFI system partition.
+#[derive(Debug)]
+pub struct Esp {
+    pub(crate) top: PathBuf,
+}
+
+impl Esp {
+    /// The ESP mounted at `top`.
+    pub fn at(top: &Path) -> Self {
+        Self { top: top.to_owned() }
+    }
+
+    /// Bytes free.
+    ///
+    /// # Errors
+    /// When the file system does not say.
+    pub fn free_bytes(&self) -> Result<u64, BootError> {
+        let stat = rustix::fs::statvfs(&self.top)
+            .map_err(|error| BootError::io("asking for free space of", "/")(error.into()))?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    /// Fails when a kernel of `size` bytes has no room.
+    ///
+    /// # Errors
+    /// [`BootError::Full`].
+    pub fn check_room(&self, size: u64) -> Result<(), BootError> {
+        let (needed, free) = (size + RESERVE, self.free_bytes()?);
+        match needed > free {
+            true => Err(BootError::Full {
+                what: "the kernel".to_owned(),
+                needed,
+                free,
+            }),
+            false => Ok(()),
+        }
+    }
+
+    /// Writes a deployment's kernel, unless the very same file is there.
+    ///
+    /// # Errors
+    /// When there is no room or the ESP cannot be written; then no file of that name is there.
+    pub fn write_uki(&self, deployment: &DeploymentId, name: &str, bytes: &[u8]) -> Result<(), BootError> {
+        let path = uki_path(deployment, name);
+        if self.top.join(&path).exists() && self.read_uki(deployment, name)? == bytes {
+            return Ok(());
+        }
+        self.check_room(bytes.len() as u64)?;
+        files::write(&self.top, &path, &mut { bytes })
+    }
+
+    /// Reads a deployment's kernel.
+    ///
+    /// # Errors
+    /// When it is not there or longer than any kernel.
+    pub fn read_uki(&self, deployment: &DeploymentId, name: &str) -> Result<Vec<u8>, BootError> {
+        files::read(&self.top, &uki_path(deployment, name), limits::UKI_BYTES)
+    }
+
+    /// Removes a deployment's kernel; absence is success.
+    ///
+    /// # Errors
+    /// When the ESP cannot be written.
+    pub fn remove_uki(&self, deployment: &DeploymentId) -> Result<(), BootError> {
+        files::remove(&self.top, &layout::uki_dir(deployment))
+    }
+
+    /// Deployments that have a kernel here.
+    ///
+    /// # Errors
+    /// When the ESP cannot be read.
+    pub fn ukis(&self) -> Result<Vec<DeploymentId>, BootError> {
+        Ok(files::names(&self.top, layout::esp::UKIS)?
+            .iter()
+            .filter_map(|name| name.parse().ok())
+            .collect())
+    }
+
+    /// Removes what an interrupted write left behind.
+    ///
+    /// # Errors
+    /// When the ESP cannot be read or written.
+    pub fn tidy(&self) -> Result<(), BootError> {
+        let mut directories = vec![layout::esp::ENTRIES.to_owned()];
+        directories.extend(self.ukis()?.iter().map(layout::uki_dir));
+        for directory in directories {
+            for name in files::names(&self.top, &directory)? {
+                if name.ends_with(files::UNFINISHED) {
+                    files::remove(&self.top, &format!("{directory}/{name}"))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn uki_path(deployment: &DeploymentId, name: &str) -> String {
+    format!("{}/{name}", layout::uki_dir(deployment))
+}

@@ -1,0 +1,104 @@
+//! Writing files so that a power cut leaves the old state or the new one.
+
+use std::{
+    ffi::OsString,
+    fs::{self, File},
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+};
+
+use crate::BootError;
+
+/// Marks a file that is still being written; no loader reads a name that ends so.
+pub(crate) const UNFINISHED: &str = ".unfinished";
+/// Bytes copied at once.
+const CHUNK: usize = 1 << 20;
+
+fn unfinished(path: &Path) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(UNFINISHED);
+    name.into()
+}
+
+/// Flushes the whole file system that `directory` is on: FAT keeps its allocation table outside of any file.
+pub(crate) fn flush(directory: &Path) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(File::open(directory)?)?)
+}
+
+/// Writes `content` to `relative` below `top`: under another name, flushed, renamed, flushed.
+pub(crate) fn write(top: &Path, relative: &str, content: &mut dyn Read) -> Result<(), BootError> {
+    let path = top.join(relative);
+    let temporary = unfinished(&path);
+    let result = write_then_rename(top, &path, &temporary, content);
+    if result.is_err() {
+        // Whatever broke, the half-written file is not worth keeping; its own failure to go away is not the news.
+        let _ = fs::remove_file(&temporary);
+    }
+    result.map_err(BootError::io("writing", relative))
+}
+
+fn write_then_rename(top: &Path, path: &Path, temporary: &Path, content: &mut dyn Read) -> io::Result<()> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    let mut file = File::create(temporary)?;
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        let read = content.read(&mut buffer)?;
+        if read == 0 {
+            break;
+        }
+        file.write_all(&buffer[..read])?;
+    }
+    file.sync_all()?;
+    drop(file);
+    flush(top)?;
+    fs::rename(temporary, path)?;
+    flush(top)
+}
+
+/// Reads a small file.
+pub(crate) fn read(top: &Path, relative: &str, limit: u64) -> Result<Vec<u8>, BootError> {
+    let mut bytes = Vec::new();
+    File::open(top.join(relative))
+        .and_then(|file| file.take(limit + 1).read_to_end(&mut bytes))
+        .map_err(BootError::io("reading", relative))?;
+    match bytes.len() as u64 > limit {
+        true => Err(BootError::Limit {
+            path: relative.into(),
+            limit,
+        }),
+        false => Ok(bytes),
+    }
+}
+
+/// Removes a file, or a directory with what is in it; absence is success.
+pub(crate) fn remove(top: &Path, relative: &str) -> Result<(), BootError> {
+    let path = top.join(relative);
+    let result = match fs::symlink_metadata(&path) {
+        Ok(meta) if meta.is_dir() => fs::remove_dir_all(&path),
+        Ok(_) => fs::remove_file(&path),
+        Err(error) => Err(error),
+    };
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other
+            .and_then(|()| flush(top))
+            .map_err(BootError::io("removing", relative)),
+    }
+}
+
+/// Names in a directory that are valid UTF-8, sorted; an absent directory has none.
+pub(crate) fn names(top: &Path, relative: &str) -> Result<Vec<String>, BootError> {
+    let listing = match fs::read_dir(top.join(relative)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(BootError::io("listing", relative))?,
+    };
+    let mut names = Vec::new();
+    for entry in listing {
+        let entry = entry.map_err(BootError::io("listing", relative))?;
+        names.extend(entry.file_name().into_string());
+    }
+    names.sort();
+    Ok(names)
+}

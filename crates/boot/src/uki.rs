@@ -1,0 +1,1 @@
+//! Sections of a unified kernel image (UAPI Group, "Unified Kernel Image").
