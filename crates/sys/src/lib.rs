@@ -1,1 +1,12 @@
-//! Safe wrappers of the few system calls no crate of ours gets elsewhere
+//! What we ask of the kernel and no other crate asks for us.
+//!
+//! Owns mounting by file descriptor, block devices and their partition tables, the fs-verity probe and firmware variables.
+//! It decides nothing: which partition is ours, what may be a root and what is written where is for those who call.
+//! It is the only crate with `unsafe`, and promises that no safe call of it can break memory or touch a file
+//! descriptor it was not given. Callers: `store`, `boot`, `deploy` and the initramfs.
+
+pub mod block;
+pub mod efivar;
+pub mod gpt;
+pub mod mount;
+pub mod verity;
