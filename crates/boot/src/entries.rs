@@ -45,14 +45,8 @@ impl Esp {
     /// When the ESP cannot be read.
     pub fn entries(&self) -> Result<Vec<Entry>, BootError> {
         let names = files::names(&self.top, layout::esp::ENTRIES)?;
-        let mut entries: Vec<Entry> = names
-            .iter()
-            .filter_map(|name| {
-                Some(Entry {
-                    name: name.parse().ok()?,
-                })
-            })
-            .collect();
+        let mut entries: Vec<Entry> =
+            names.iter().filter_map(|name| Some(Entry { name: name.parse().ok()? })).collect();
         loader_order(&mut entries);
         Ok(entries)
     }
@@ -68,17 +62,8 @@ impl Esp {
         uki: &str,
         tries: Option<Tries>,
     ) -> Result<Entry, BootError> {
-        let sequence = self
-            .entries()?
-            .iter()
-            .map(|entry| entry.name.sequence)
-            .max()
-            .map_or(1, |last| last + 1);
-        let name = EntryName {
-            sequence,
-            deployment,
-            tries,
-        };
+        let sequence = self.entries()?.iter().map(|entry| entry.name.sequence).max().map_or(1, |last| last + 1);
+        let name = EntryName { sequence, deployment, tries };
         files::write(&self.top, &name.path(), &mut text(&name, title, uki).as_bytes())?;
         Ok(Entry { name })
     }
@@ -92,18 +77,17 @@ impl Esp {
     /// good one first.
     pub fn bless(&self, identifier: &str, title: &str, uki: &str) -> Result<Entry, BootError> {
         let entries = self.entries()?;
-        let entry = entries
-            .iter()
-            .find(|entry| entry.name.identifier() == identifier)
-            .ok_or_else(|| BootError::NoEntry(identifier.to_owned()))?;
+        let missing = || BootError::NoEntry(identifier.to_owned());
+        let booted: EntryName = identifier.parse().map_err(|_| missing())?;
+        let good = entries.iter().find(|other| other.name.deployment == booted.deployment && other.is_good()).cloned();
+        let Some(entry) = entries.iter().find(|entry| entry.name.identifier() == identifier) else {
+            return good.ok_or_else(missing);
+        };
         if entry.is_good() {
             return Ok(entry.clone());
         }
-        let good = match entries
-            .iter()
-            .find(|other| other.name.deployment == entry.name.deployment && other.is_good())
-        {
-            Some(good) if good.name.sequence > entry.name.sequence => good.clone(),
+        let good = match good {
+            Some(good) if good.name.sequence > entry.name.sequence => good,
             _ => self.add_entry(entry.name.deployment, title, uki, None)?,
         };
         self.remove_entry(entry)?;
@@ -124,18 +108,13 @@ impl Esp {
     /// When it cannot be read.
     pub fn title(&self, entry: &Entry) -> Result<Option<String>, BootError> {
         let bytes = files::read(&self.top, &entry.name.path(), limits::ENTRY_BYTES)?;
-        Ok(String::from_utf8_lossy(&bytes)
-            .lines()
-            .find_map(|line| Some(line.strip_prefix("title ")?.to_owned())))
+        Ok(String::from_utf8_lossy(&bytes).lines().find_map(|line| Some(line.strip_prefix("title ")?.to_owned())))
     }
 }
 
 /// The tries a new entry starts with.
 pub fn new_tries() -> Tries {
-    Tries {
-        left: u32::from(limits::TRIES),
-        done: 0,
-    }
+    Tries { left: u32::from(limits::TRIES), done: 0 }
 }
 
 #[cfg(test)]
@@ -156,9 +135,7 @@ mod tests {
     fn appends_and_never_edits() {
         let (_keep, esp) = esp();
         let first = esp.add_entry(id("aa"), "Rocket OS 1", "k.efi", None).unwrap();
-        let second = esp
-            .add_entry(id("bb"), "Rocket OS 2", "k.efi", Some(new_tries()))
-            .unwrap();
+        let second = esp.add_entry(id("bb"), "Rocket OS 2", "k.efi", Some(new_tries())).unwrap();
         assert_eq!(esp.entries().unwrap(), [second.clone(), first.clone()]);
         assert_eq!(second.name.to_string(), format!("rocketos-000002-{}+3.conf", id("bb")));
         assert_eq!(esp.title(&first).unwrap().as_deref(), Some("Rocket OS 1"));
@@ -172,24 +149,15 @@ mod tests {
         let good = esp.bless(&tried.name.identifier(), "2", "k.efi").unwrap();
         assert_eq!(good.name.sequence, 3);
         assert_eq!(esp.entries().unwrap(), [good.clone(), old]);
-        assert_eq!(
-            esp.bless(&good.name.identifier(), "2", "k.efi").unwrap(),
-            good,
-            "blessing twice changes nothing"
-        );
-        assert!(matches!(
-            esp.bless("rocketos-9.conf", "", ""),
-            Err(BootError::NoEntry(_))
-        ));
+        assert_eq!(esp.bless(&good.name.identifier(), "2", "k.efi").unwrap(), good, "blessing twice changes nothing");
+        assert!(matches!(esp.bless("rocketos-9.conf", "", ""), Err(BootError::NoEntry(_))));
     }
 
     #[test]
     fn exhausted_entries_go_last() {
         let (_keep, esp) = esp();
         let old = esp.add_entry(id("aa"), "1", "k.efi", None).unwrap();
-        let failed = esp
-            .add_entry(id("bb"), "2", "k.efi", Some(Tries { left: 0, done: 3 }))
-            .unwrap();
+        let failed = esp.add_entry(id("bb"), "2", "k.efi", Some(Tries { left: 0, done: 3 })).unwrap();
         assert_eq!(esp.entries().unwrap(), [old, failed]);
     }
 
@@ -199,26 +167,17 @@ mod tests {
         let directory = keep.path().join(layout::esp::ENTRIES);
         std::fs::create_dir_all(&directory).unwrap();
         std::fs::write(directory.join("windows.conf"), "x").unwrap();
-        std::fs::write(
-            directory.join(format!("rocketos-000001-{}.conf{}", id("aa"), files::UNFINISHED)),
-            "x",
-        )
-        .unwrap();
+        std::fs::write(directory.join(format!("rocketos-000001-{}.conf{}", id("aa"), files::UNFINISHED)), "x").unwrap();
         assert_eq!(esp.entries().unwrap(), []);
         esp.tidy().unwrap();
         assert!(directory.join("windows.conf").exists());
-        assert_eq!(
-            files::names(keep.path(), layout::esp::ENTRIES).unwrap(),
-            ["windows.conf"]
-        );
+        assert_eq!(files::names(keep.path(), layout::esp::ENTRIES).unwrap(), ["windows.conf"]);
     }
 
     #[test]
     fn titles_cannot_add_lines() {
         let (_keep, esp) = esp();
-        let entry = esp
-            .add_entry(id("aa"), "x\noptions init=/bin/sh", "k.efi", None)
-            .unwrap();
+        let entry = esp.add_entry(id("aa"), "x\noptions init=/bin/sh", "k.efi", None).unwrap();
         assert_eq!(esp.title(&entry).unwrap().as_deref(), Some("x options init=/bin/sh"));
     }
 }

@@ -38,11 +38,7 @@ impl Esp {
     pub fn check_room(&self, size: u64) -> Result<(), BootError> {
         let (needed, free) = (size + RESERVE, self.free_bytes()?);
         match needed > free {
-            true => Err(BootError::Full {
-                what: "the kernel".to_owned(),
-                needed,
-                free,
-            }),
+            true => Err(BootError::Full { what: "the kernel".to_owned(), needed, free }),
             false => Ok(()),
         }
     }
@@ -81,10 +77,7 @@ impl Esp {
     /// # Errors
     /// When the ESP cannot be read.
     pub fn ukis(&self) -> Result<Vec<DeploymentId>, BootError> {
-        Ok(files::names(&self.top, layout::esp::UKIS)?
-            .iter()
-            .filter_map(|name| name.parse().ok())
-            .collect())
+        Ok(files::names(&self.top, layout::esp::UKIS)?.iter().filter_map(|name| name.parse().ok()).collect())
     }
 
     /// Removes what an interrupted write left behind.

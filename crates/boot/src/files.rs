@@ -64,10 +64,7 @@ pub(crate) fn read(top: &Path, relative: &str, limit: u64) -> Result<Vec<u8>, Bo
         .and_then(|file| file.take(limit + 1).read_to_end(&mut bytes))
         .map_err(BootError::io("reading", relative))?;
     match bytes.len() as u64 > limit {
-        true => Err(BootError::Limit {
-            path: relative.into(),
-            limit,
-        }),
+        true => Err(BootError::Limit { path: relative.into(), limit }),
         false => Ok(bytes),
     }
 }
@@ -82,9 +79,7 @@ pub(crate) fn remove(top: &Path, relative: &str) -> Result<(), BootError> {
     };
     match result {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other
-            .and_then(|()| flush(top))
-            .map_err(BootError::io("removing", relative)),
+        other => other.and_then(|()| flush(top)).map_err(BootError::io("removing", relative)),
     }
 }
 

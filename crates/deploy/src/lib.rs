@@ -1,1 +1,28 @@
-//! Stages, rolls back, pins, prunes and installs deployments
+//! Deployments: staging, rolling back, pinning, pruning, blessing, installing.
+//!
+//! Starts where pulling ends: an image is in the store. Owns `state/` on the root partition and decides which
+//! deployments have boot entries. Where images come from and whether they may be run is for others to say.
+//!
+//! Every change is final when its function returns and harmless when it does not: the boot entry is written last and
+//! removed first.
+
+mod error;
+mod files;
+mod install;
+mod lock;
+mod node;
+mod pins;
+mod prune;
+mod roles;
+mod rollback;
+mod stage;
+
+pub use error::DeployError;
+pub use install::populate;
+pub use lock::{Holder, Lock};
+pub use node::Node;
+pub use prune::{Pruned, prune};
+pub use rocketos_sys::mount::Access;
+pub use roles::{Deployment, Roles, roles};
+pub use rollback::{bless, rollback};
+pub use stage::{Activation, Staged, stage};

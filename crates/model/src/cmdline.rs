@@ -94,14 +94,8 @@ mod tests {
         let good = format!("{KEY}={FORMAT}:{}", hex());
         assert_eq!(digest("quiet"), Err(CmdlineError::Missing));
         assert_eq!(digest(&format!("{good} {good}")), Err(CmdlineError::Several(2)));
-        assert_eq!(
-            digest(&format!("{good} composefs={}", hex())),
-            Err(CmdlineError::Several(2))
-        );
-        assert_eq!(
-            digest(&format!("{good} \"composefs={}\"", hex())),
-            Err(CmdlineError::Several(2))
-        );
+        assert_eq!(digest(&format!("{good} composefs={}", hex())), Err(CmdlineError::Several(2)));
+        assert_eq!(digest(&format!("{good} \"composefs={}\"", hex())), Err(CmdlineError::Several(2)));
         for form in [
             format!("{KEY}=?{FORMAT}:{}", hex()),
             format!("composefs={}", hex()),
@@ -111,10 +105,7 @@ mod tests {
         ] {
             assert!(matches!(digest(&form), Err(CmdlineError::Form(_))), "{form}");
         }
-        assert!(matches!(
-            digest(&format!("{KEY}={FORMAT}:12")),
-            Err(CmdlineError::Digest(_))
-        ));
+        assert!(matches!(digest(&format!("{KEY}={FORMAT}:12")), Err(CmdlineError::Digest(_))));
     }
 
     #[test]

@@ -136,10 +136,9 @@ impl DeploymentId {
 impl FromStr for DeploymentId {
     type Err = DigestError;
     fn from_str(text: &str) -> Result<Self, DigestError> {
-        bytes(text).map(Self).ok_or_else(|| DigestError {
-            found: text.to_owned(),
-            expected: "32 lower-case hex digits",
-        })
+        bytes(text)
+            .map(Self)
+            .ok_or_else(|| DigestError { found: text.to_owned(), expected: "32 lower-case hex digits" })
     }
 }
 
@@ -163,9 +162,7 @@ impl serde::Serialize for DeploymentId {
 
 impl<'de> serde::Deserialize<'de> for DeploymentId {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -200,9 +197,7 @@ mod tests {
 
     #[test]
     fn names_a_deployment_by_the_first_half() {
-        let digest: ManifestDigest = format!("sha256:{}{}", "12".repeat(16), "34".repeat(16))
-            .parse()
-            .unwrap();
+        let digest: ManifestDigest = format!("sha256:{}{}", "12".repeat(16), "34".repeat(16)).parse().unwrap();
         assert_eq!(digest.deployment().to_string(), "12".repeat(16));
         assert!(digest.deployment().starts_with("1212"));
         assert!(!digest.deployment().starts_with("34"));

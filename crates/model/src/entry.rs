@@ -42,12 +42,7 @@ impl EntryName {
     }
 
     fn stem(&self) -> String {
-        format!(
-            "rocketos-{:0width$}-{}",
-            self.sequence,
-            self.deployment,
-            width = SEQUENCE_DIGITS
-        )
+        format!("rocketos-{:0width$}-{}", self.sequence, self.deployment, width = SEQUENCE_DIGITS)
     }
 
     /// The file's path on the ESP.
@@ -84,21 +79,11 @@ fn parse(name: &str) -> Option<EntryName> {
         None => (stem, None),
         Some((stem, tries)) => {
             let (left, done) = tries.split_once('-').unwrap_or((tries, "0"));
-            (
-                stem,
-                Some(Tries {
-                    left: number(left)?,
-                    done: number(done)?,
-                }),
-            )
+            (stem, Some(Tries { left: number(left)?, done: number(done)? }))
         }
     };
     let (sequence, id) = stem.split_once('-')?;
-    Some(EntryName {
-        sequence: number(sequence)?,
-        deployment: id.parse().ok()?,
-        tries,
-    })
+    Some(EntryName { sequence: number(sequence)?, deployment: id.parse().ok()?, tries })
 }
 
 impl FromStr for EntryName {

@@ -6,7 +6,7 @@
 //!       EFI/BOOT, EFI/systemd                                  the loader
 //! root  composefs/{meta.json,objects,images,streams}           the store
 //!       state/deploy/<id>/{origin,etc}                         one per deployment
-//!       state/rocketos/{machine-id,lock,pins/<id>}             the node's own memory
+//!       state/rocketos/{machine-id,lock,downloaded,pins/<id>}             the node's own memory
 //!       state/os/default/var                                   /var, unless it has a partition
 //! ```
 
@@ -28,6 +28,8 @@ pub mod root {
     pub const MACHINE_ID: &str = "state/rocketos/machine-id";
     /// Who works on deployments now.
     pub const LOCK: &str = "state/rocketos/lock";
+    /// The deployment that `upgrade --download-only` brought.
+    pub const DOWNLOADED: &str = "state/rocketos/downloaded";
     /// One empty file per pinned deployment.
     pub const PINS: &str = "state/rocketos/pins";
     /// `/var` of every deployment, unless it has a partition.

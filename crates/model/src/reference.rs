@@ -79,17 +79,9 @@ impl ImageReference {
     #[must_use]
     pub fn with_digest(&self, manifest: ManifestDigest) -> Self {
         match self.clone() {
-            Self::Registry {
-                registry,
-                repository,
-                tag,
-                ..
-            } => Self::Registry {
-                registry,
-                repository,
-                tag,
-                digest: Some(manifest),
-            },
+            Self::Registry { registry, repository, tag, .. } => {
+                Self::Registry { registry, repository, tag, digest: Some(manifest) }
+            }
             other => other,
         }
     }
@@ -107,12 +99,7 @@ impl ImageReference {
     /// The reference without its transport, as bootc's `status` writes it.
     pub fn name(&self) -> String {
         match self {
-            Self::Registry {
-                registry,
-                repository,
-                tag,
-                digest,
-            } => {
+            Self::Registry { registry, repository, tag, digest } => {
                 let mut name = format!("{registry}/{repository}");
                 if let Some(tag) = tag {
                     name = format!("{name}:{tag}");
@@ -168,25 +155,18 @@ fn valid_repository(name: &str) -> bool {
         let ends = |c: Option<u8>| c.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
         ends(part.bytes().next())
             && ends(part.bytes().last())
-            && part
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b))
+            && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b))
     })
 }
 
 fn valid_tag(tag: &str) -> bool {
     tag.len() <= TAG_LEN
-        && tag
-            .bytes()
-            .next()
-            .is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_')
+        && tag.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_')
         && tag.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
 }
 
 fn tag(text: &str) -> Result<String, ReferenceError> {
-    valid_tag(text)
-        .then(|| text.to_owned())
-        .ok_or_else(|| ReferenceError::Tag(text.to_owned()))
+    valid_tag(text).then(|| text.to_owned()).ok_or_else(|| ReferenceError::Tag(text.to_owned()))
 }
 
 fn registry(text: &str) -> Result<ImageReference, ReferenceError> {
@@ -194,9 +174,7 @@ fn registry(text: &str) -> Result<ImageReference, ReferenceError> {
         Some((rest, digest)) => (rest, Some(digest.parse().map_err(ReferenceError::Digest)?)),
         None => (text, None),
     };
-    let (host, path) = rest
-        .split_once('/')
-        .ok_or_else(|| ReferenceError::Registry(rest.to_owned()))?;
+    let (host, path) = rest.split_once('/').ok_or_else(|| ReferenceError::Registry(rest.to_owned()))?;
     let (path, tag) = match path.split_once(':') {
         Some((path, name)) => (path, Some(tag(name)?)),
         None => (path, None),
@@ -207,12 +185,7 @@ fn registry(text: &str) -> Result<ImageReference, ReferenceError> {
     if !valid_repository(path) {
         return Err(ReferenceError::Repository(path.to_owned()));
     }
-    Ok(ImageReference::Registry {
-        registry: host.to_owned(),
-        repository: path.to_owned(),
-        tag,
-        digest,
-    })
+    Ok(ImageReference::Registry { registry: host.to_owned(), repository: path.to_owned(), tag, digest })
 }
 
 /// `path[:tag]`; what follows a colon is a tag only where no slash follows.
@@ -230,10 +203,7 @@ impl FromStr for ImageReference {
         if text.is_empty() || text.len() > MAX_LEN {
             return Err(ReferenceError::Length(text.len()));
         }
-        if let Some(rest) = text
-            .strip_prefix("docker://")
-            .or_else(|| text.strip_prefix("registry:"))
-        {
+        if let Some(rest) = text.strip_prefix("docker://").or_else(|| text.strip_prefix("registry:")) {
             return registry(rest);
         }
         match text.split_once(':') {
@@ -260,9 +230,7 @@ impl Serialize for ImageReference {
 
 impl<'de> Deserialize<'de> for ImageReference {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -288,17 +256,8 @@ mod tests {
 
     #[test]
     fn takes_a_bare_name_for_a_registrys() {
-        for text in [
-            "registry.example/name",
-            "localhost:5000/name:tag",
-            "host:5000/name",
-            "registry:quay.io/a/b",
-        ] {
-            assert_eq!(
-                text.parse::<ImageReference>().unwrap().transport(),
-                "registry",
-                "{text}"
-            );
+        for text in ["registry.example/name", "localhost:5000/name:tag", "host:5000/name", "registry:quay.io/a/b"] {
+            assert_eq!(text.parse::<ImageReference>().unwrap().transport(), "registry", "{text}");
         }
     }
 

@@ -47,10 +47,7 @@ pub struct Uki {
 }
 
 fn parse_error<E: std::error::Error + Send + Sync + 'static>(what: &'static str) -> impl FnOnce(E) -> StoreError {
-    move |error| StoreError::Parse {
-        what,
-        source: error.into(),
-    }
+    move |error| StoreError::Parse { what, source: error.into() }
 }
 
 fn reference(manifest: &ManifestDigest) -> String {
@@ -82,10 +79,8 @@ impl Store {
             .write_image(None, &mountable.bytes)
             .map_err(StoreError::composefs("storing the mountable image"))?;
 
-        let refs: HashMap<Box<str>, Sha512HashValue> = layers
-            .iter()
-            .map(|(id, object)| (Box::from(id.to_string()), object.clone()))
-            .collect();
+        let refs: HashMap<Box<str>, Sha512HashValue> =
+            layers.iter().map(|(id, object)| (Box::from(id.to_string()), object.clone())).collect();
         let boot = HashMap::from([(Box::from(BOOT_IMAGE_REF_KEY_V1), image)]);
         let (_, config_object) = composefs_oci::write_config_raw(&self.repository, config, refs, None, None, &boot)
             .map_err(StoreError::composefs("storing the image's configuration"))?;
@@ -98,19 +93,12 @@ impl Store {
         for (id, object) in &layers {
             stream.add_named_stream_ref(&id.to_string(), object);
         }
-        stream
-            .write_external(manifest)
-            .map_err(StoreError::composefs("storing the manifest"))?;
+        stream.write_external(manifest).map_err(StoreError::composefs("storing the manifest"))?;
         self.repository
             .write_stream(stream, &manifest_name(&digest), Some(&reference(&digest)))
             .map_err(StoreError::composefs("naming the image in the store"))?;
         self.sync()?;
-        Ok(Image {
-            manifest_digest: digest,
-            facts: mountable.facts,
-            uki,
-            config: configuration,
-        })
+        Ok(Image { manifest_digest: digest, facts: mountable.facts, uki, config: configuration })
     }
 
     /// Opens an image that [`Store::commit_image`] named; absent where there is none.
@@ -119,31 +107,20 @@ impl Store {
     /// When the store is damaged.
     pub fn open_image(&self, manifest: &ManifestDigest) -> Result<Option<Image>, StoreError> {
         let name = manifest_name(manifest);
-        let found = self
-            .repository
-            .has_stream(&name)
-            .map_err(StoreError::composefs("looking for an image"))?;
+        let found = self.repository.has_stream(&name).map_err(StoreError::composefs("looking for an image"))?;
         let Some(object) = found else { return Ok(None) };
         let oci_digest = manifest.to_string().parse().map_err(parse_error("manifest digest"))?;
         let opened = composefs_oci::OciImage::open(&self.repository, &oci_digest, Some(&object))
             .map_err(StoreError::composefs("opening an image in the store"))?;
         let config = opened.config().cloned().ok_or(StoreError::MissingImage(*manifest))?;
-        let mountable = opened
-            .boot_image_ref_v1()
-            .cloned()
-            .ok_or(StoreError::MissingImage(*manifest))?;
+        let mountable = opened.boot_image_ref_v1().cloned().ok_or(StoreError::MissingImage(*manifest))?;
         let layers = self.layers(&config)?;
         let tree = self.tree(&layers)?;
         let uki = find_uki(&tree)?;
         let digest = ComposefsDigest::from_bytes(*object_id(&mountable).as_bytes());
         let (objects, bytes) = weigh(&tree);
         let facts = TreeFacts { digest, objects, bytes };
-        Ok(Some(Image {
-            manifest_digest: *manifest,
-            facts,
-            uki,
-            config,
-        }))
+        Ok(Some(Image { manifest_digest: *manifest, facts, uki, config }))
     }
 
     /// True when the image is in the store under its name.
@@ -151,9 +128,7 @@ impl Store {
     /// # Errors
     /// When the store cannot be read.
     pub fn has_image(&self, manifest: &ManifestDigest) -> Result<bool, StoreError> {
-        self.repository
-            .has_named_stream(&reference(manifest))
-            .map_err(StoreError::composefs("looking for an image"))
+        self.repository.has_named_stream(&reference(manifest)).map_err(StoreError::composefs("looking for an image"))
     }
 
     /// Reads a sealed kernel.
@@ -164,10 +139,7 @@ impl Store {
         match &uki.content {
             RegularFile::Inline(bytes) => Ok(Box::new(Cursor::new(bytes.clone()))),
             RegularFile::External(id, _) => {
-                let fd = self
-                    .repository
-                    .open_object(id)
-                    .map_err(StoreError::composefs("opening the kernel"))?;
+                let fd = self.repository.open_object(id).map_err(StoreError::composefs("opening the kernel"))?;
                 Ok(Box::new(File::from(fd)))
             }
             _ => Err(StoreError::Layer("its kernel has no content".to_owned())),
@@ -179,10 +151,7 @@ impl Store {
     /// # Errors
     /// When the store cannot be read.
     pub fn images(&self) -> Result<Vec<ManifestDigest>, StoreError> {
-        let refs = self
-            .repository
-            .list_stream_refs("oci")
-            .map_err(StoreError::composefs("listing images"))?;
+        let refs = self.repository.list_stream_refs("oci").map_err(StoreError::composefs("listing images"))?;
         let mut images: Vec<ManifestDigest> = refs
             .iter()
             .filter_map(|(name, _)| name.rsplit_once("rocketos-"))
@@ -207,10 +176,7 @@ impl Store {
     fn layers(&self, config: &ImageConfiguration) -> Result<Vec<(DiffId, Sha512HashValue)>, StoreError> {
         let ids = config.rootfs().diff_ids();
         if ids.len() > limits::LAYERS {
-            return Err(StoreError::Limit {
-                what: "layers",
-                limit: limits::LAYERS as u64,
-            });
+            return Err(StoreError::Limit { what: "layers", limit: limits::LAYERS as u64 });
         }
         ids.iter()
             .map(|id| {
@@ -239,10 +205,8 @@ impl Store {
 
 /// The one kernel in /boot/EFI/Linux.
 fn find_uki(tree: &FileSystem<Sha512HashValue>) -> Result<Uki, StoreError> {
-    let directory = tree
-        .root
-        .get_directory(layout::image::UKI.as_ref())
-        .map_err(|_| StoreError::NotSealed { found: 0 })?;
+    let directory =
+        tree.root.get_directory(layout::image::UKI.as_ref()).map_err(|_| StoreError::NotSealed { found: 0 })?;
     let names: Vec<_> = directory
         .sorted_entries()
         .filter_map(|(name, _)| name.to_str())
@@ -257,14 +221,7 @@ fn find_uki(tree: &FileSystem<Sha512HashValue>) -> Result<Uki, StoreError> {
         .clone();
     let size = content.file_size();
     if size > limits::UKI_BYTES {
-        return Err(StoreError::Limit {
-            what: "bytes in its kernel",
-            limit: limits::UKI_BYTES,
-        });
+        return Err(StoreError::Limit { what: "bytes in its kernel", limit: limits::UKI_BYTES });
     }
-    Ok(Uki {
-        name: (*name).to_owned(),
-        size,
-        content,
-    })
+    Ok(Uki { name: (*name).to_owned(), size, content })
 }

@@ -89,10 +89,7 @@ impl StoreError {
     pub(crate) fn composefs(doing: &'static str) -> impl FnOnce(anyhow::Error) -> Self {
         move |error| match error.root_cause().downcast_ref::<rustix::io::Errno>() {
             Some(errno) if *errno == rustix::io::Errno::NOSPC => Self::Write((*errno).into()),
-            _ => Self::Composefs {
-                doing,
-                source: error.into(),
-            },
+            _ => Self::Composefs { doing, source: error.into() },
         }
     }
 

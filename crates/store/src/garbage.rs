@@ -37,10 +37,7 @@ impl Store {
             false => self.repository.gc(&roots),
         }
         .map_err(StoreError::composefs(doing))?;
-        Ok(Collected {
-            objects: result.objects_removed,
-            bytes: result.objects_bytes,
-        })
+        Ok(Collected { objects: result.objects_removed, bytes: result.objects_bytes })
     }
 }
 

@@ -76,10 +76,7 @@ impl Input<'_> {
         self.hash.update(&self.buffer[from..]);
         self.bytes += (self.buffer.len() - from) as u64;
         match self.bytes > limits::LAYER_TAR_BYTES {
-            true => Err(StoreError::Limit {
-                what: "bytes",
-                limit: limits::LAYER_TAR_BYTES,
-            }),
+            true => Err(StoreError::Limit { what: "bytes", limit: limits::LAYER_TAR_BYTES }),
             false => Ok(()),
         }
     }
@@ -121,44 +118,28 @@ impl Store {
             .repository
             .create_stream(LAYER_CONTENT_TYPE)
             .map_err(StoreError::composefs("starting a layer in the store"))?;
-        let mut input = Input {
-            source: tar,
-            hash: Sha256::new(),
-            bytes: 0,
-            buffer: Vec::new(),
-            start: 0,
-        };
+        let mut input = Input { source: tar, hash: Sha256::new(), bytes: 0, buffer: Vec::new(), start: 0 };
         let mut stats = LayerStats::default();
-        let mut parser = Parser::new(Limits {
-            max_path_len: Some(PATH_BYTES),
-            ..Limits::default()
-        });
+        let mut parser = Parser::new(Limits { max_path_len: Some(PATH_BYTES), ..Limits::default() });
         let mut need = HEADER_SIZE;
         let mut scratch = Vec::new();
         for entries in 0.. {
             if entries > limits::LAYER_ENTRIES {
-                return Err(StoreError::Limit {
-                    what: "entries",
-                    limit: limits::LAYER_ENTRIES,
-                });
+                return Err(StoreError::Limit { what: "entries", limit: limits::LAYER_ENTRIES });
             }
             while input.buffered().len() < need {
                 if !input.fill()? {
                     return Err(StoreError::Layer("it ends before its end mark".to_owned()));
                 }
             }
-            let event = parser
-                .parse(input.buffered())
-                .map_err(|error| StoreError::Layer(error.to_string()))?;
+            let event = parser.parse(input.buffered()).map_err(|error| StoreError::Layer(error.to_string()))?;
             match event {
                 ParseEvent::NeedData { min_bytes } => {
                     need = min_bytes;
                     continue;
                 }
                 ParseEvent::SparseEntry { .. } => {
-                    return Err(StoreError::Layer(
-                        "it has a sparse file, which no image layer may have".to_owned(),
-                    ));
+                    return Err(StoreError::Layer("it has a sparse file, which no image layer may have".to_owned()));
                 }
                 ParseEvent::GlobalExtensions { consumed, .. } => {
                     writer.write_inline(&input.buffered()[..consumed]);
@@ -170,16 +151,11 @@ impl Store {
                     break;
                 }
                 ParseEvent::Entry { consumed, entry } => {
-                    let (size, external) = (
-                        entry.size,
-                        entry.entry_type.is_file() && entry.size > INLINE_CONTENT_MAX_V0 as u64,
-                    );
+                    let (size, external) =
+                        (entry.size, entry.entry_type.is_file() && entry.size > INLINE_CONTENT_MAX_V0 as u64);
                     drop(entry);
                     if size > limits::FILE_BYTES {
-                        return Err(StoreError::Limit {
-                            what: "bytes in one file",
-                            limit: limits::FILE_BYTES,
-                        });
+                        return Err(StoreError::Limit { what: "bytes in one file", limit: limits::FILE_BYTES });
                     }
                     writer.write_inline(&input.buffered()[..consumed]);
                     input.consume(consumed);
@@ -192,9 +168,7 @@ impl Store {
                             stats.new_bytes += size;
                         }
                         writer.add_external_size(size);
-                        writer
-                            .write_reference(put.id)
-                            .map_err(StoreError::composefs("recording a file"))?;
+                        writer.write_reference(put.id).map_err(StoreError::composefs("recording a file"))?;
                     } else if size > INLINE_BYTES {
                         return Err(StoreError::Limit {
                             what: "bytes in an entry that is no file",
@@ -213,10 +187,7 @@ impl Store {
         loop {
             trailing += input.buffered().len() as u64;
             if trailing > INLINE_BYTES {
-                return Err(StoreError::Limit {
-                    what: "bytes behind its end mark",
-                    limit: INLINE_BYTES,
-                });
+                return Err(StoreError::Limit { what: "bytes behind its end mark", limit: INLINE_BYTES });
             }
             writer.write_inline(input.buffered());
             input.consume(input.buffered().len());
@@ -227,10 +198,7 @@ impl Store {
         stats.tar_bytes = input.bytes;
         let found = DiffId::from_bytes(input.hash.finish());
         if found != *layer {
-            return Err(StoreError::DiffId {
-                expected: *layer,
-                found,
-            });
+            return Err(StoreError::DiffId { expected: *layer, found });
         }
         self.repository
             .write_stream(writer, &layer_name(layer), None)

@@ -46,10 +46,7 @@ pub enum MountError {
 }
 
 fn doing<E: Into<io::Error>>(doing: &'static str) -> impl FnOnce(E) -> MountError {
-    move |error| MountError::Io {
-        doing,
-        source: error.into(),
-    }
+    move |error| MountError::Io { doing, source: error.into() }
 }
 
 /// Mounts the image `digest` of the store on the root partition `sysroot`, read-only and attached nowhere.
@@ -66,10 +63,7 @@ pub fn mount_image(sysroot: impl AsFd, digest: &ComposefsDigest) -> Result<Owned
     match measure_verity::<Sha512HashValue>(&image) {
         Ok(found) if found.to_hex() == digest.to_hex() => {}
         Ok(found) => {
-            return Err(MountError::Digest {
-                expected: *digest,
-                found: found.to_hex(),
-            });
+            return Err(MountError::Digest { expected: *digest, found: found.to_hex() });
         }
         Err(MeasureVerityError::VerityMissing) => return Err(MountError::Unsealed(*digest)),
         Err(error) => return Err(doing("measuring the image")(io::Error::other(error))),

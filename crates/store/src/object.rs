@@ -48,12 +48,10 @@ pub(crate) fn put(store: &Store, source: &mut dyn Read, size: u64, buffer: &mut 
     let mut left = size;
     while left > 0 {
         let want = usize::try_from(left).map_or(CHUNK, |left| left.min(CHUNK));
-        source
-            .read_exact(&mut buffer[..want])
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::UnexpectedEof => truncated(),
-                _ => StoreError::Read(error),
-            })?;
+        source.read_exact(&mut buffer[..want]).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => truncated(),
+            _ => StoreError::Read(error),
+        })?;
         hasher.write_all(&buffer[..want]).map_err(StoreError::Read)?;
         file.write_all(&buffer[..want]).map_err(StoreError::Write)?;
         left -= want as u64;
@@ -79,28 +77,17 @@ pub(crate) fn put_bytes(store: &Store, bytes: &[u8]) -> Result<Put, StoreError> 
 }
 
 fn truncated() -> StoreError {
-    StoreError::Read(io::Error::new(
-        io::ErrorKind::UnexpectedEof,
-        "the stream ends in the middle of a file",
-    ))
+    StoreError::Read(io::Error::new(io::ErrorKind::UnexpectedEof, "the stream ends in the middle of a file"))
 }
 
 fn objects(store: &Store) -> Result<&OwnedFd, StoreError> {
-    store
-        .repository
-        .objects_dir()
-        .map_err(|error| StoreError::Write(error.into()))
+    store.repository.objects_dir().map_err(|error| StoreError::Write(error.into()))
 }
 
 fn unnamed(store: &Store) -> Result<File, StoreError> {
-    openat(
-        objects(store)?,
-        ".",
-        OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC,
-        Mode::from_raw_mode(0o644),
-    )
-    .map(File::from)
-    .map_err(|error| StoreError::Write(error.into()))
+    openat(objects(store)?, ".", OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC, Mode::from_raw_mode(0o644))
+        .map(File::from)
+        .map_err(|error| StoreError::Write(error.into()))
 }
 
 /// True when a good object of this id is in the store; a bad one is taken out of the way first.
@@ -116,12 +103,7 @@ fn present(store: &Store, id: &Sha512HashValue, size: u64) -> Result<bool, Store
             Err(error) => return Err(StoreError::Write(error.into())),
         },
         Verity::Required => {
-            match openat(
-                objects,
-                &path,
-                OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW,
-                Mode::empty(),
-            ) {
+            match openat(objects, &path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty()) {
                 Ok(fd) => measure_verity::<Sha512HashValue>(&fd).is_ok_and(|found| found == *id),
                 Err(Errno::NOENT) => return Ok(false),
                 Err(error) => return Err(StoreError::Write(error.into())),
@@ -142,13 +124,7 @@ fn link(store: &Store, file: File, id: &Sha512HashValue) -> Result<(), StoreErro
         Ok(()) | Err(Errno::EXIST) => {}
         Err(error) => return Err(StoreError::Write(error.into())),
     }
-    match linkat(
-        CWD,
-        proc_path(&sealed),
-        objects,
-        id.to_object_pathname(),
-        AtFlags::SYMLINK_FOLLOW,
-    ) {
+    match linkat(CWD, proc_path(&sealed), objects, id.to_object_pathname(), AtFlags::SYMLINK_FOLLOW) {
         // Another layer brought the same file meanwhile.
         Ok(()) | Err(Errno::EXIST) => Ok(()),
         Err(error) => Err(StoreError::Write(error.into())),
@@ -170,18 +146,14 @@ fn seal(store: &Store, file: File, id: &Sha512HashValue) -> Result<OwnedFd, Stor
     match enable_verity_with_retry::<Sha512HashValue>(&sealed) {
         Ok(()) => {}
         Err(EnableVerityError::FilesystemNotSupported) => {
-            return Err(StoreError::NoVerity {
-                path: store.path.clone(),
-            });
+            return Err(StoreError::NoVerity { path: store.path.clone() });
         }
         Err(EnableVerityError::Io(error)) => return Err(StoreError::Write(error)),
         Err(other) => return Err(StoreError::Write(io::Error::other(other))),
     }
     match measure_verity::<Sha512HashValue>(&sealed) {
         Ok(found) if found == *id => Ok(sealed.into()),
-        Ok(_) => Err(StoreError::Write(io::Error::other(
-            "the kernel measures another digest than was written",
-        ))),
+        Ok(_) => Err(StoreError::Write(io::Error::other("the kernel measures another digest than was written"))),
         Err(error) => Err(StoreError::Write(io::Error::other(error))),
     }
 }

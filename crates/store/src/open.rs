@@ -51,18 +51,13 @@ impl Store {
     pub fn init(path: &Path, verity: Verity) -> Result<Self, StoreError> {
         Repository::<Sha512HashValue>::init_path(CWD, path, config(verity)).map_err(|error| {
             let unsupported = error.chain().any(|cause| {
-                cause
-                    .downcast_ref::<composefs::fsverity::EnableVerityError>()
-                    .is_some_and(|error| {
-                        matches!(error, composefs::fsverity::EnableVerityError::FilesystemNotSupported)
-                    })
+                cause.downcast_ref::<composefs::fsverity::EnableVerityError>().is_some_and(|error| {
+                    matches!(error, composefs::fsverity::EnableVerityError::FilesystemNotSupported)
+                })
             });
             match unsupported {
                 true => StoreError::NoVerity { path: path.to_owned() },
-                false => StoreError::Open {
-                    path: path.to_owned(),
-                    source: error.into(),
-                },
+                false => StoreError::Open { path: path.to_owned(), source: error.into() },
             }
         })?;
         Self::open(path, verity)
@@ -75,10 +70,8 @@ impl Store {
     /// # Errors
     /// When there is none, or it was made without fs-verity where that is required.
     pub fn open(path: &Path, verity: Verity) -> Result<Self, StoreError> {
-        let mut repository = Repository::<Sha512HashValue>::open_path(CWD, path).map_err(|error| StoreError::Open {
-            path: path.to_owned(),
-            source: error.into(),
-        })?;
+        let mut repository = Repository::<Sha512HashValue>::open_path(CWD, path)
+            .map_err(|error| StoreError::Open { path: path.to_owned(), source: error.into() })?;
         match verity {
             Verity::Required if repository.is_insecure() => {
                 return Err(StoreError::Insecure { path: path.to_owned() });
@@ -89,11 +82,7 @@ impl Store {
             }
         }
         repository.set_erofs_version(FORMAT);
-        Ok(Self {
-            repository: Arc::new(repository),
-            verity,
-            path: path.to_owned(),
-        })
+        Ok(Self { repository: Arc::new(repository), verity, path: path.to_owned() })
     }
 
     /// True when the layer with this content is in the store, whole.
@@ -125,9 +114,7 @@ impl Store {
     /// # Errors
     /// When the disk says that it is not.
     pub fn sync(&self) -> Result<(), StoreError> {
-        self.repository
-            .sync()
-            .map_err(StoreError::composefs("writing the store to the disk"))
+        self.repository.sync().map_err(StoreError::composefs("writing the store to the disk"))
     }
 }
 

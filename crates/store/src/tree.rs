@@ -69,12 +69,10 @@ pub(crate) fn finish(mut tree: FileSystem<Sha512HashValue>, policy: &Policy<'_>)
 
 /// Files of a tree that are objects of their own, and their bytes.
 pub(crate) fn weigh(tree: &FileSystem<Sha512HashValue>) -> (u64, u64) {
-    tree.leaves
-        .iter()
-        .fold((0, 0), |(objects, size), leaf| match &leaf.content {
-            LeafContent::Regular(RegularFile::External(_, bytes)) => (objects + 1, size + bytes),
-            _ => (objects, size),
-        })
+    tree.leaves.iter().fold((0, 0), |(objects, size), leaf| match &leaf.content {
+        LeafContent::Regular(RegularFile::External(_, bytes)) => (objects + 1, size + bytes),
+        _ => (objects, size),
+    })
 }
 
 /// Computes what the root in `directory` comes to, using every core; nothing is stored.
@@ -84,9 +82,7 @@ pub(crate) fn weigh(tree: &FileSystem<Sha512HashValue>) -> (u64, u64) {
 pub fn digest_of_directory(directory: &Path) -> Result<TreeFacts, StoreError> {
     let opened: OwnedFd = File::open(directory).map_err(StoreError::Read)?.into();
     let again = opened.try_clone().map_err(StoreError::Read)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .build()
-        .map_err(StoreError::Read)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().build().map_err(StoreError::Read)?;
     let tree = runtime
         .block_on(read_filesystem::<Sha512HashValue>(again, ".".into(), None))
         .map_err(StoreError::composefs("reading the tree to seal"))?;

@@ -1,0 +1,103 @@
+//! The disk a command works on: root partition, ESP, store.
+
+use std::{
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+};
+
+use rocketos_boot::Esp;
+use rocketos_model::{Booted, DeploymentId, Origin, layout};
+use rocketos_store::{Store, Verity};
+use rocketos_sys::mount::{Access, MountOption, clone_tree, fd_path, mount_device, set_access};
+
+use crate::{DeployError, files};
+
+/// An installed disk, open for work.
+#[derive(Debug)]
+pub struct Node {
+    /// Top of the root partition, writable where this process needs it to be.
+    pub root: PathBuf,
+    /// The ESP.
+    pub esp: Esp,
+    /// The store.
+    pub store: Store,
+    /// What runs, where this is the machine's own disk.
+    pub booted: Option<Booted>,
+    // Mounts that nobody else sees; they end with these.
+    _mounts: Vec<OwnedFd>,
+}
+
+impl Node {
+    /// The disk this machine booted from.
+    ///
+    /// The root partition stands read-only at `/sysroot` for everybody else; here it is mounted once more, attached
+    /// nowhere, and so is the ESP.
+    ///
+    /// # Errors
+    /// When the machine was not booted from a deployment, or its disk cannot be mounted.
+    pub fn running(access: Access) -> Result<Self, DeployError> {
+        let path = Path::new(layout::node::BOOTED);
+        let text = files::read(path)?.ok_or_else(|| DeployError::NotBooted { path: path.to_owned() })?;
+        let booted = Booted::from_toml(&text)
+            .map_err(|error| DeployError::Format { path: path.to_owned(), source: error.into() })?;
+        let sysroot = clone_tree(Path::new(layout::node::SYSROOT), access)
+            .map_err(|error| DeployError::Mount { doing: "mounting the root partition", source: error.into() })?;
+        // One file system cannot be mounted read-only here and writable there; the mount is what differs.
+        let esp =
+            mount_device("vfat", Path::new(&booted.esp), Access::Writable, &[MountOption::Value("umask", "0077")])
+                .and_then(|esp| set_access(&esp, access).map(|()| esp))
+                .map_err(|error| DeployError::Mount { doing: "mounting the ESP", source: error.into() })?;
+        let (root, top) = (fd_path(&sysroot), fd_path(&esp));
+        let store = Store::open(&root.join(layout::root::STORE), Verity::Required)?;
+        Ok(Self { root, esp: Esp::at(&top), store, booted: Some(booted), _mounts: vec![sysroot, esp] })
+    }
+
+    /// A disk whose file systems the caller has mounted.
+    ///
+    /// # Errors
+    /// When there is no store on it.
+    pub fn at(root: &Path, esp: &Path, verity: Verity, booted: Option<Booted>) -> Result<Self, DeployError> {
+        let store = Store::open(&root.join(layout::root::STORE), verity)?;
+        Ok(Self { root: root.to_owned(), esp: Esp::at(esp), store, booted, _mounts: Vec::new() })
+    }
+
+    /// The deployment that runs.
+    pub fn booted_deployment(&self) -> Option<DeploymentId> {
+        self.booted.as_ref().and_then(|booted| booted.deployment)
+    }
+
+    /// What a deployment is and follows; absent where it is not installed.
+    ///
+    /// # Errors
+    /// When its origin file cannot be read.
+    pub fn origin(&self, deployment: &DeploymentId) -> Result<Option<Origin>, DeployError> {
+        let path = self.root.join(layout::deployment_dir(deployment)).join(layout::deployment::ORIGIN);
+        let Some(text) = files::read(&path)? else {
+            return Ok(None);
+        };
+        toml::from_str(&text).map(Some).map_err(|error| DeployError::Format { path, source: error.into() })
+    }
+
+    /// Every deployment with a state directory.
+    ///
+    /// # Errors
+    /// When the disk cannot be read.
+    pub fn deployments(&self) -> Result<Vec<DeploymentId>, DeployError> {
+        let names = files::names(&self.root.join(layout::root::DEPLOY))?;
+        Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
+    }
+
+    /// The one deployment whose id begins with `prefix`.
+    ///
+    /// # Errors
+    /// When none or several do.
+    pub fn find(&self, prefix: &str) -> Result<DeploymentId, DeployError> {
+        let wanted = prefix.strip_prefix("sha256:").unwrap_or(prefix);
+        let wanted = &wanted[..wanted.len().min(DeploymentId::HEX_LEN)];
+        let found: Vec<_> = self.deployments()?.into_iter().filter(|id| id.starts_with(wanted)).collect();
+        match found.as_slice() {
+            [one] => Ok(*one),
+            others => Err(DeployError::Unknown { wanted: prefix.to_owned(), found: others.len() }),
+        }
+    }
+}

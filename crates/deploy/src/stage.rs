@@ -1,0 +1,112 @@
+//! From an image in the store to a boot entry.
+//!
+//! State directory, kernel on the ESP, boot entry, in this order, each final before the next begins. A power cut leaves
+//! the old boot order until the entry's one rename; what is left over then is garbage that the next prune removes.
+
+use std::{io::Read, path::Path};
+
+use rocketos_boot::{new_tries, uki};
+use rocketos_model::{ImageReference, Origin, cmdline, labels, layout, limits};
+use rocketos_store::{Image, Store};
+
+use crate::{DeployError, Node, files};
+
+/// Whether the staged deployment boots next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// It gets a boot entry with tries.
+    Tried,
+    /// It gets a boot entry that is good from the start: the first one on a disk, with nothing to fall back to.
+    Good,
+    /// It gets everything but the entry (`upgrade --download-only`).
+    Later,
+}
+
+/// What staging made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Staged {
+    /// What the deployment is and follows.
+    pub origin: Origin,
+}
+
+/// A people's name for a deployment.
+pub(crate) fn title(origin: &Origin) -> String {
+    let mut title = "Rocket OS".to_owned();
+    for part in [&origin.version, &origin.variant].into_iter().flatten() {
+        title = format!("{title} {part}");
+    }
+    title
+}
+
+/// Makes a committed image a deployment that follows `reference`.
+///
+/// # Errors
+/// When its kernel is not sealed for the very image the store has, when a disk is full; then the boot order is what it was.
+pub fn stage(
+    node: &Node,
+    image: &Image,
+    reference: &ImageReference,
+    activation: Activation,
+) -> Result<Staged, DeployError> {
+    let kernel = read_kernel(&node.store, image)?;
+    let text = uki::cmdline(&kernel).map_err(DeployError::Uki)?;
+    let sealed = cmdline::digest(&text).map_err(DeployError::Cmdline)?;
+    if sealed != image.facts.digest {
+        return Err(DeployError::SealBroken { sealed: sealed.into(), found: image.facts.digest.into() });
+    }
+    let origin = origin(image, reference);
+    let id = image.manifest_digest.deployment();
+    node.esp.check_room(kernel.len() as u64)?;
+
+    let directory = node.root.join(layout::deployment_dir(&id));
+    write_state(&directory, &origin)?;
+    node.esp.write_uki(&id, &origin.uki, &kernel)?;
+    let listed = node.esp.entries()?;
+    let first = listed.first().filter(|entry| entry.name.deployment == id && entry.name.bootable());
+    match (activation, first) {
+        (Activation::Later, _) | (_, Some(_)) => {}
+        (Activation::Good, None) => drop(node.esp.add_entry(id, &title(&origin), &origin.uki, None)?),
+        (Activation::Tried, None) => {
+            let good = listed.iter().any(|entry| entry.name.deployment == id && entry.is_good());
+            let tries = (!good).then(new_tries);
+            drop(node.esp.add_entry(id, &title(&origin), &origin.uki, tries)?);
+        }
+    }
+    Ok(Staged { origin })
+}
+
+fn read_kernel(store: &Store, image: &Image) -> Result<Vec<u8>, DeployError> {
+    let mut kernel = Vec::new();
+    store
+        .read_uki(&image.uki)?
+        .take(limits::UKI_BYTES)
+        .read_to_end(&mut kernel)
+        .map_err(DeployError::io("reading", &image.uki.name))?;
+    Ok(kernel)
+}
+
+fn origin(image: &Image, reference: &ImageReference) -> Origin {
+    let label = |key: &str| {
+        let labels = image.config.config().as_ref()?.labels().as_ref()?;
+        labels.get(key).cloned()
+    };
+    Origin {
+        image: reference.clone(),
+        manifest_digest: image.manifest_digest,
+        composefs_digest: image.facts.digest,
+        uki: image.uki.name.clone(),
+        kernel: image.uki.name.trim_end_matches(".efi").to_owned(),
+        version: label(labels::VERSION),
+        variant: label(labels::VARIANT),
+        created: image.config.created().clone(),
+        architecture: image.config.architecture().to_string(),
+    }
+}
+
+/// Writes a deployment's directory, keeping a persistent /etc that is there already.
+fn write_state(directory: &Path, origin: &Origin) -> Result<(), DeployError> {
+    files::directory(&directory.join(layout::deployment::ETC))?;
+    let text = toml::to_string(origin)
+        .map_err(|error| DeployError::Format { path: directory.to_owned(), source: error.into() })?;
+    files::write(&directory.join(layout::deployment::ORIGIN), text.as_bytes())
+}
