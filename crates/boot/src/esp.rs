@@ -21,6 +21,11 @@ impl Esp {
         Self { top: top.to_owned() }
     }
 
+    /// Where it is mounted.
+    pub fn top(&self) -> &Path {
+        &self.top
+    }
+
     /// Bytes free.
     ///
     /// # Errors

@@ -72,6 +72,9 @@ pub enum DeployError {
     /// The ESP.
     #[error(transparent)]
     Boot(#[from] BootError),
+    /// The disk to install to.
+    #[error(transparent)]
+    Disk(#[from] crate::DiskError),
     /// Mounting.
     #[error("{doing}")]
     Mount {

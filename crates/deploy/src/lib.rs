@@ -6,6 +6,7 @@
 //! Every change is final when its function returns and harmless when it does not: the boot entry is written last and
 //! removed first.
 
+mod disk;
 mod error;
 mod files;
 mod install;
@@ -17,8 +18,9 @@ mod roles;
 mod rollback;
 mod stage;
 
+pub use disk::{DiskError, SMALLEST, check_disk, check_kernel};
 pub use error::DeployError;
-pub use install::populate;
+pub use install::{check_filesystem, open_new_disk, populate};
 pub use lock::{Holder, Lock};
 pub use node::Node;
 pub use prune::{Pruned, prune};

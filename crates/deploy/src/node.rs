@@ -24,7 +24,7 @@ pub struct Node {
     /// What runs, where this is the machine's own disk.
     pub booted: Option<Booted>,
     // Mounts that nobody else sees; they end with these.
-    _mounts: Vec<OwnedFd>,
+    pub(crate) mounts: Vec<OwnedFd>,
 }
 
 impl Node {
@@ -49,7 +49,7 @@ impl Node {
                 .map_err(|error| DeployError::Mount { doing: "mounting the ESP", source: error.into() })?;
         let (root, top) = (fd_path(&sysroot), fd_path(&esp));
         let store = Store::open(&root.join(layout::root::STORE), Verity::Required)?;
-        Ok(Self { root, esp: Esp::at(&top), store, booted: Some(booted), _mounts: vec![sysroot, esp] })
+        Ok(Self { root, esp: Esp::at(&top), store, booted: Some(booted), mounts: vec![sysroot, esp] })
     }
 
     /// A disk whose file systems the caller has mounted.
@@ -58,12 +58,24 @@ impl Node {
     /// When there is no store on it.
     pub fn at(root: &Path, esp: &Path, verity: Verity, booted: Option<Booted>) -> Result<Self, DeployError> {
         let store = Store::open(&root.join(layout::root::STORE), verity)?;
-        Ok(Self { root: root.to_owned(), esp: Esp::at(esp), store, booted, _mounts: Vec::new() })
+        Ok(Self { root: root.to_owned(), esp: Esp::at(esp), store, booted, mounts: Vec::new() })
     }
 
     /// The deployment that runs.
     pub fn booted_deployment(&self) -> Option<DeploymentId> {
         self.booted.as_ref().and_then(|booted| booted.deployment)
+    }
+
+    /// Waits until everything written is on the disk.
+    ///
+    /// # Errors
+    /// When the disk says that it is not.
+    pub fn flush(&self) -> Result<(), DeployError> {
+        for top in [&self.root, &self.esp.top().to_owned()] {
+            let directory = std::fs::File::open(top).map_err(DeployError::io("opening", top))?;
+            rustix::fs::syncfs(&directory).map_err(|error| DeployError::io("flushing", top)(error.into()))?;
+        }
+        Ok(())
     }
 
     /// What a deployment is and follows; absent where it is not installed.

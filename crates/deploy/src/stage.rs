@@ -63,14 +63,14 @@ pub fn stage(
     node.esp.write_uki(&id, &origin.uki, &kernel)?;
     let listed = node.esp.entries()?;
     let first = listed.first().filter(|entry| entry.name.deployment == id && entry.name.bootable());
-    match (activation, first) {
-        (Activation::Later, _) | (_, Some(_)) => {}
-        (Activation::Good, None) => drop(node.esp.add_entry(id, &title(&origin), &origin.uki, None)?),
-        (Activation::Tried, None) => {
-            let good = listed.iter().any(|entry| entry.name.deployment == id && entry.is_good());
-            let tries = (!good).then(new_tries);
-            drop(node.esp.add_entry(id, &title(&origin), &origin.uki, tries)?);
-        }
+    let good = listed.iter().any(|entry| entry.name.deployment == id && entry.is_good());
+    let tries = match activation {
+        Activation::Later => return Ok(Staged { origin }),
+        Activation::Tried => (!good).then(new_tries),
+        Activation::Good => None,
+    };
+    if first.is_none() {
+        node.esp.add_entry(id, &title(&origin), &origin.uki, tries)?;
     }
     Ok(Staged { origin })
 }

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ComposefsDigest, ImageReference, ManifestDigest};
 
-/// A deployment's origin file. Written once, when the deployment is staged, and never edited.
+/// A deployment's origin file. Written whole whenever the deployment is staged: a switch to another name of the same
+/// manifest changes only what it follows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Origin {

@@ -1,0 +1,293 @@
+//! The command line. Verbs and flags bear bootc's names where bootc has them; help is the doc comments.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+/// Installs, upgrades, proves and rolls back Rocket OS.
+#[derive(Debug, Parser)]
+#[command(name = "rocketctl", version, after_help = crate::exit::HELP)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What rocketctl does.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Install an image to a disk.
+    #[command(subcommand)]
+    Install(Install),
+    /// Bring the newest image of what this node follows, to boot next.
+    #[command(visible_alias = "update")]
+    Upgrade(Upgrade),
+    /// Follow another image from now on, and bring it, to boot next.
+    Switch(Switch),
+    /// Boot the previous deployment next; again, to take that back.
+    Rollback(Rollback),
+    /// Say what runs, what boots next and what is kept.
+    Status(Status),
+    /// Keep a deployment, whatever prune removes.
+    Pin(Deployment),
+    /// Let prune remove a deployment again.
+    Unpin(Deployment),
+    /// Remove every deployment but booted, staged, rollback and the pinned ones.
+    Prune(Prune),
+    /// Look at images, and make them.
+    #[command(subcommand)]
+    Image(Image),
+    /// Print a shell's completions.
+    Completions {
+        /// For which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages.
+    Man {
+        /// Into which directory.
+        directory: PathBuf,
+    },
+    /// What units run.
+    #[command(subcommand, hide = true)]
+    Internal(Internal),
+}
+
+/// How progress is shown.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct Progress {
+    /// Show no progress.
+    #[arg(long)]
+    pub quiet: bool,
+    /// Write progress as JSON lines to this file descriptor.
+    #[arg(long, value_name = "FD")]
+    pub progress_fd: Option<i32>,
+}
+
+/// `install`.
+#[derive(Debug, Subcommand)]
+pub enum Install {
+    /// Partition and format a disk, and install the image this runs in, or another.
+    ToDisk(ToDisk),
+    /// Install into file systems that are made and mounted already.
+    ToFilesystem(ToFilesystem),
+}
+
+/// What to install.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct Source {
+    /// The image to install; the one this runs in where absent.
+    #[arg(long, value_name = "REFERENCE")]
+    pub source_imgref: Option<String>,
+    /// The image the node follows afterwards; the source where absent.
+    #[arg(long, value_name = "REFERENCE")]
+    pub target_imgref: Option<String>,
+    /// Transport of --target-imgref.
+    #[arg(long, default_value = "registry")]
+    pub target_transport: String,
+    /// Progress.
+    #[command(flatten)]
+    pub progress: Progress,
+}
+
+/// File systems a root can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Filesystem {
+    /// With fs-verity.
+    Ext4,
+}
+
+/// `install to-disk`.
+#[derive(Debug, ClapArgs)]
+pub struct ToDisk {
+    /// The disk.
+    pub device: PathBuf,
+    /// Destroy what is on the disk.
+    #[arg(long)]
+    pub wipe: bool,
+    /// File system of the root; the image's default where absent.
+    #[arg(long)]
+    pub filesystem: Option<Filesystem>,
+    /// Give /var a partition of its own.
+    #[arg(long)]
+    pub separate_var: bool,
+    /// What to install.
+    #[command(flatten)]
+    pub source: Source,
+}
+
+/// `install to-filesystem`.
+#[derive(Debug, ClapArgs)]
+pub struct ToFilesystem {
+    /// Where the root file system is mounted.
+    pub root: PathBuf,
+    /// Where the EFI system partition is mounted; <ROOT>/efi or <ROOT>/boot where absent.
+    #[arg(long)]
+    pub esp: Option<PathBuf>,
+    /// What to install.
+    #[command(flatten)]
+    pub source: Source,
+}
+
+/// `upgrade`.
+#[derive(Debug, ClapArgs)]
+pub struct Upgrade {
+    /// Only say whether there is something newer.
+    #[arg(long, conflicts_with_all = ["apply", "download_only"])]
+    pub check: bool,
+    /// Bring everything, but leave the boot order alone.
+    #[arg(long, conflicts_with_all = ["check", "apply"])]
+    pub download_only: bool,
+    /// Boot next what --download-only brought, without asking the registry.
+    #[arg(long, conflicts_with_all = ["check", "download_only"])]
+    pub from_downloaded: bool,
+    /// Reboot into what boots next, if that is not what runs.
+    #[arg(long)]
+    pub apply: bool,
+    /// Print the outcome as JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Progress.
+    #[command(flatten)]
+    pub progress: Progress,
+}
+
+/// `switch`.
+#[derive(Debug, ClapArgs)]
+pub struct Switch {
+    /// The image to follow.
+    pub target: String,
+    /// Transport of the target, where it does not begin with one.
+    #[arg(long, default_value = "registry")]
+    pub transport: String,
+    /// Reboot into it.
+    #[arg(long)]
+    pub apply: bool,
+    /// Keep what runs now, as `pin` does.
+    #[arg(long)]
+    pub retain: bool,
+    /// Print the outcome as JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Progress.
+    #[command(flatten)]
+    pub progress: Progress,
+}
+
+/// `rollback`.
+#[derive(Debug, ClapArgs)]
+pub struct Rollback {
+    /// To which deployment, by the beginning of its id.
+    #[arg(long, value_name = "DEPLOYMENT")]
+    pub to: Option<String>,
+    /// Reboot into it.
+    #[arg(long)]
+    pub apply: bool,
+    /// Print the outcome as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Forms of `status`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Humanreadable,
+    /// bootc's host document, with our facts beside it.
+    Json,
+}
+
+/// `status`.
+#[derive(Debug, ClapArgs)]
+pub struct Status {
+    /// The form.
+    #[arg(long)]
+    pub format: Option<Format>,
+    /// The same as --format=json.
+    #[arg(long, conflicts_with = "format")]
+    pub json: bool,
+    /// Version of the JSON form.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=1))]
+    pub format_version: u32,
+    /// Only what runs.
+    #[arg(long)]
+    pub booted: bool,
+}
+
+/// A deployment.
+#[derive(Debug, ClapArgs)]
+pub struct Deployment {
+    /// The beginning of its id.
+    pub deployment: String,
+}
+
+/// `prune`.
+#[derive(Debug, ClapArgs)]
+pub struct Prune {
+    /// Only say what would go.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print the outcome as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `image`.
+#[derive(Debug, Subcommand)]
+pub enum Image {
+    /// Check an unpacked image.
+    Lint {
+        /// Its root; the one this runs in where absent.
+        #[arg(long, default_value = "/")]
+        root: PathBuf,
+        /// A check to leave out.
+        #[arg(long, value_name = "CHECK")]
+        skip: Vec<String>,
+        /// Let warnings fail too.
+        #[arg(long)]
+        fatal_warnings: bool,
+        /// List the checks.
+        #[arg(long)]
+        list: bool,
+        /// Print the findings as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Split a root into layers and seal it with a kernel.
+    Seal {
+        /// The root to seal.
+        #[arg(long)]
+        root: PathBuf,
+        /// Where the layers go.
+        #[arg(long)]
+        output: PathBuf,
+        /// Show no progress.
+        #[arg(long)]
+        quiet: bool,
+    },
+    /// Attach a document to an image in a registry.
+    Attach {
+        /// The image, with a tag or a digest.
+        reference: String,
+        /// The document.
+        #[arg(long)]
+        file: PathBuf,
+        /// What it is.
+        #[arg(long, value_name = "MEDIA-TYPE", default_value = "application/vnd.cyclonedx+json")]
+        artifact_type: String,
+    },
+    /// Say what an image is, without bringing it.
+    Inspect {
+        /// The image.
+        reference: String,
+        /// Print as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// What units run.
+#[derive(Debug, Subcommand)]
+pub enum Internal {
+    /// Declare this boot good.
+    Bless,
+}

@@ -1,0 +1,149 @@
+//! `upgrade` and `switch`: bring an image, to boot next.
+
+use anyhow::{Context as _, anyhow};
+use rocketos_deploy::{Activation, Node, Roles, prune, rollback, roles, stage};
+use rocketos_model::{ImageReference, ManifestDigest};
+use serde_json::json;
+
+use super::locked;
+use crate::{
+    adapters::systemctl,
+    args::{Switch, Upgrade},
+    output::Reporter,
+    pull::{self, Puller},
+};
+
+/// What an upgrade came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// The newest image runs, or boots next already.
+    Current,
+    /// A newer one is there (`--check`).
+    Available,
+    /// It is here, and boots when it is told to.
+    Downloaded,
+    /// It boots next.
+    Staged,
+}
+
+impl Outcome {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Current => "current",
+            Self::Available => "available",
+            Self::Downloaded => "downloaded",
+            Self::Staged => "staged",
+        }
+    }
+}
+
+fn say(json: bool, outcome: Outcome, reference: &ImageReference, digest: &ManifestDigest) {
+    if json {
+        println!("{}", json!({ "outcome": outcome.word(), "image": reference, "manifestDigest": digest }));
+        return;
+    }
+    match outcome {
+        Outcome::Current => println!("No update available for {reference} ({digest})."),
+        Outcome::Available => println!("Update available for {reference}: {digest}."),
+        Outcome::Downloaded => {
+            println!("Downloaded {digest}; 'rocketctl upgrade --from-downloaded' makes it boot next.")
+        }
+        Outcome::Staged => println!("Deployment {} ({digest}) boots next.", digest.deployment()),
+    }
+}
+
+/// Brings the newest image of what this node follows.
+pub fn upgrade(args: &Upgrade) -> anyhow::Result<()> {
+    let (node, lock) = locked("upgrade")?;
+    let current = roles(&node)?;
+    if args.from_downloaded {
+        activate_downloaded(&node, args.json)?;
+    } else {
+        let followed = current.staged.as_ref().or(current.booted.as_ref()).ok_or_else(|| {
+            anyhow!("the running deployment has no origin; 'rocketctl switch <image>' gives it one")
+        })?;
+        let reference = followed.origin.image.clone();
+        let activation = if args.download_only { Activation::Later } else { Activation::Tried };
+        let reporter = Reporter::new(&args.progress)?;
+        let (outcome, digest) = bring(&node, &current, &reference, activation, args.check, &reporter)?;
+        reporter.finish();
+        say(args.json, outcome, &reference, &digest);
+    }
+    let pending = roles(&node)?.next().map(|next| next.id) != node.booted_deployment();
+    drop((node, lock));
+    match args.apply && pending {
+        true => systemctl::reboot(),
+        false => Ok(()),
+    }
+}
+
+/// Follows another image from now on.
+pub fn switch(args: &Switch) -> anyhow::Result<()> {
+    let reference = match args.target.parse::<ImageReference>() {
+        Ok(reference) => reference,
+        Err(_) => ImageReference::from_parts(&args.transport, &args.target)?,
+    };
+    let (node, lock) = locked("switch")?;
+    let current = roles(&node)?;
+    if let (true, Some(booted)) = (args.retain, &current.booted) {
+        node.pin(&booted.id)?;
+    }
+    let reporter = Reporter::new(&args.progress)?;
+    let (outcome, digest) = bring(&node, &current, &reference, Activation::Tried, false, &reporter)?;
+    reporter.finish();
+    say(args.json, outcome, &reference, &digest);
+    let pending = roles(&node)?.next().map(|next| next.id) != node.booted_deployment();
+    drop((node, lock));
+    match args.apply && pending {
+        true => systemctl::reboot(),
+        false => Ok(()),
+    }
+}
+
+/// Resolves, pulls and stages `reference`.
+fn bring(
+    node: &Node,
+    current: &Roles,
+    reference: &ImageReference,
+    activation: Activation,
+    check: bool,
+    reporter: &Reporter,
+) -> anyhow::Result<(Outcome, ManifestDigest)> {
+    let puller = Puller::new()?;
+    let resolved = puller.resolve(reference).with_context(|| format!("resolving {reference}"))?;
+    let digest = resolved.manifest_digest;
+    let same = |deployment: &rocketos_deploy::Deployment| {
+        deployment.origin.manifest_digest == digest && deployment.origin.image == *reference
+    };
+    if current.next().is_some_and(same) {
+        return Ok((Outcome::Current, digest));
+    }
+    if check {
+        return Ok((Outcome::Available, digest));
+    }
+    pull::check_bootable(&resolved)?;
+    // Room first for what comes, from what nobody needs any more.
+    prune(node, false).context("making room")?;
+    let image = puller
+        .pull(&resolved, &node.store, reporter)
+        .with_context(|| format!("pulling {reference} ({digest})"))?;
+    reporter.step("Staging");
+    stage(node, &image, reference, activation)
+        .with_context(|| format!("staging deployment {}", digest.deployment()))?;
+    if activation == Activation::Later {
+        node.set_downloaded(Some(&digest.deployment()))?;
+        return Ok((Outcome::Downloaded, digest));
+    }
+    node.set_downloaded(None)?;
+    Ok((Outcome::Staged, digest))
+}
+
+fn activate_downloaded(node: &Node, json: bool) -> anyhow::Result<()> {
+    let id = node.downloaded()?.ok_or_else(|| {
+        anyhow!("nothing is downloaded; 'rocketctl upgrade --download-only' does that")
+    })?;
+    let deployment = rollback(node, Some(&id)).context("activating what was downloaded")?;
+    node.set_downloaded(None)?;
+    say(json, Outcome::Staged, &deployment.origin.image, &deployment.origin.manifest_digest);
+    Ok(())
+}

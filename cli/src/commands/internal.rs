@@ -1,0 +1,23 @@
+//! What units run.
+
+use rocketos_deploy::{bless, prune};
+
+use super::locked;
+use crate::args::Internal;
+
+/// Runs it.
+pub fn run(verb: &Internal) -> anyhow::Result<()> {
+    match verb {
+        Internal::Bless => {
+            let (node, _lock) = locked("bless")?;
+            match bless(&node)? {
+                Some(id) => println!("Deployment {id} is good."),
+                None => println!("The loader did not say what it booted; nothing is blessed."),
+            }
+            // Only what has proved itself may push out what came before.
+            let pruned = prune(&node, false)?;
+            super::prune::report(&pruned);
+            Ok(())
+        }
+    }
+}

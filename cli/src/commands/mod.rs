@@ -1,0 +1,40 @@
+//! One file per verb.
+
+mod completions;
+mod follow;
+mod image;
+mod install;
+mod internal;
+mod pin;
+mod prune;
+mod rollback;
+mod status;
+
+use rocketos_deploy::{Access, Lock, Node};
+
+use crate::args::{Args, Verb};
+
+/// Does what was asked.
+pub fn run(args: Args) -> anyhow::Result<()> {
+    match args.verb {
+        Verb::Install(verb) => install::run(&verb),
+        Verb::Upgrade(verb) => follow::upgrade(&verb),
+        Verb::Switch(verb) => follow::switch(&verb),
+        Verb::Rollback(verb) => rollback::run(&verb),
+        Verb::Status(verb) => status::run(&verb),
+        Verb::Pin(verb) => pin::pin(&verb),
+        Verb::Unpin(verb) => pin::unpin(&verb),
+        Verb::Prune(verb) => prune::run(&verb),
+        Verb::Image(verb) => image::run(&verb),
+        Verb::Completions { shell } => completions::completions(shell),
+        Verb::Man { directory } => completions::man(&directory),
+        Verb::Internal(verb) => internal::run(&verb),
+    }
+}
+
+/// This machine's disk, for a verb that changes it, and the lock that keeps others away.
+fn locked(verb: &str) -> anyhow::Result<(Node, Lock)> {
+    let node = Node::running(Access::Writable)?;
+    let lock = Lock::take(&node.root, verb)?;
+    Ok((node, lock))
+}

@@ -1,0 +1,39 @@
+//! `prune`.
+
+use indicatif::HumanBytes;
+use rocketos_deploy::{Pruned, prune};
+use serde_json::json;
+
+use super::locked;
+use crate::args::Prune;
+
+/// Removes what nobody needs.
+pub fn run(args: &Prune) -> anyhow::Result<()> {
+    let (node, _lock) = locked("prune")?;
+    let pruned = prune(&node, args.dry_run)?;
+    if args.json {
+        println!(
+            "{}",
+            json!({
+                "dryRun": args.dry_run,
+                "deployments": pruned.deployments,
+                "objects": pruned.collected.objects,
+                "bytes": pruned.collected.bytes,
+            })
+        );
+    } else if args.dry_run {
+        println!("Would remove:");
+        report(&pruned);
+    } else {
+        report(&pruned);
+    }
+    Ok(())
+}
+
+/// Says what went.
+pub fn report(pruned: &Pruned) {
+    for id in &pruned.deployments {
+        println!("Removed deployment {id}.");
+    }
+    println!("Removed {} objects, {}.", pruned.collected.objects, HumanBytes(pruned.collected.bytes));
+}

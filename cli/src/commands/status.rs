@@ -1,0 +1,64 @@
+//! `status`.
+
+use rocketos_deploy::{Access, Deployment, Node, Roles, roles};
+
+use crate::{
+    args::{Format, Status},
+    host,
+};
+
+/// Says what runs, what boots next and what is kept.
+pub fn run(args: &Status) -> anyhow::Result<()> {
+    let node = Node::running(Access::ReadOnly)?;
+    let mut roles = roles(&node)?;
+    let downloaded = node.downloaded()?;
+    if args.booted {
+        roles = Roles { booted: roles.booted, ..Roles::default() };
+    }
+    match args.json || args.format == Some(Format::Json) {
+        true => println!("{}", host::document(&roles, downloaded.as_ref())),
+        false => print!("{}", human(&roles)),
+    }
+    Ok(())
+}
+
+fn human(roles: &Roles) -> String {
+    let mut text = String::new();
+    let next = roles.next().map(|next| next.id);
+    let mut add = |role: &str, deployment: &Deployment| {
+        let origin = &deployment.origin;
+        let mut notes = Vec::new();
+        if next == Some(deployment.id) && role != "booted" {
+            notes.push("boots next");
+        }
+        if deployment.pinned {
+            notes.push("pinned");
+        }
+        if !deployment.is_good() {
+            notes.push(match (deployment.entries.is_empty(), deployment.is_bootable()) {
+                (true, _) => "not in the boot menu",
+                (false, true) => "not yet proved",
+                (false, false) => "failed",
+            });
+        }
+        let notes = if notes.is_empty() { String::new() } else { format!(" ({})", notes.join(", ")) };
+        text.push_str(&format!(
+            "{role}: {}{notes}\n    image: {}\n    manifest: {}\n    version: {}\n    kernel: {}\n    composefs: {}\n",
+            deployment.id,
+            origin.image,
+            origin.manifest_digest,
+            origin.version.as_deref().unwrap_or("unknown"),
+            origin.kernel,
+            origin.composefs_digest,
+        ));
+    };
+    for (role, deployment) in [("booted", &roles.booted), ("staged", &roles.staged), ("rollback", &roles.rollback)] {
+        if let Some(deployment) = deployment {
+            add(role, deployment);
+        }
+    }
+    for deployment in &roles.others {
+        add("other", deployment);
+    }
+    text
+}

@@ -1,0 +1,62 @@
+//! Exit codes and the one line an error prints.
+
+use std::process::ExitCode;
+
+use rocketos_deploy::DeployError;
+use rocketos_oci::OciError;
+use rocketos_store::StoreError;
+
+/// Something failed that no other code names.
+const FAILED: u8 = 1;
+/// Another rocketctl is at work (sysexits.h, EX_TEMPFAIL).
+const LOCKED: u8 = 75;
+/// A disk is full (sysexits.h, EX_CANTCREAT).
+const FULL: u8 = 73;
+/// What arrived is not what was named: a digest, a seal (sysexits.h, EX_DATAERR).
+const REFUSED: u8 = 65;
+/// The registry could not be reached or did not answer (sysexits.h, EX_UNAVAILABLE).
+const UNAVAILABLE: u8 = 69;
+
+/// What the codes mean, for `--help`.
+pub const HELP: &str = "Exit codes: 0 done; 1 failed; 2 wrong usage; 65 the image is not what it should be; \
+69 the registry does not answer; 73 a disk is full; 75 another rocketctl is at work.";
+
+/// The error with its causes, each once.
+pub fn chain(error: &anyhow::Error) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    for cause in error.chain() {
+        let text = cause.to_string();
+        if parts.last() != Some(&text) {
+            parts.push(text);
+        }
+    }
+    parts.join(": ")
+}
+
+/// The code for an error.
+pub fn code(error: &anyhow::Error) -> ExitCode {
+    ExitCode::from(error.chain().find_map(of_cause).unwrap_or(FAILED))
+}
+
+fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
+    if let Some(error) = cause.downcast_ref::<DeployError>() {
+        return match error {
+            DeployError::Locked(_) => Some(LOCKED),
+            DeployError::SealBroken { .. } | DeployError::Uki(_) | DeployError::Cmdline(_) => Some(REFUSED),
+            error if error.is_full() => Some(FULL),
+            _ => None,
+        };
+    }
+    if let Some(error) = cause.downcast_ref::<StoreError>() {
+        return match error {
+            StoreError::DiffId { .. } | StoreError::NotSealed { .. } | StoreError::Layer(_) => Some(REFUSED),
+            error if error.is_full() => Some(FULL),
+            _ => None,
+        };
+    }
+    let error = cause.downcast_ref::<OciError>()?;
+    if error.is_unavailable() {
+        return Some(UNAVAILABLE);
+    }
+    error.is_refusal().then_some(REFUSED)
+}

@@ -1,0 +1,96 @@
+//! Bringing an image into the store: where `oci` ends and `store` begins.
+
+use anyhow::{Context as _, bail, ensure};
+use rocketos_model::{ImageReference, labels};
+use rocketos_oci::{Reader, ReaderConfig, Resolved};
+use rocketos_store::{Image, Store};
+use tokio::runtime::Runtime;
+
+use crate::output::Reporter;
+
+/// How many bytes on the disk one compressed byte becomes at most, where the image does not say.
+const EXPANSION: u64 = 4;
+/// Bytes of metadata that one object costs: inode, directory entry, fs-verity descriptor, half a block of slack.
+const PER_OBJECT: u64 = 4096;
+/// Bytes left free whatever comes.
+const RESERVE: u64 = 64 << 20;
+
+/// Reads images.
+pub struct Puller {
+    runtime: Runtime,
+    reader: Reader,
+}
+
+impl Puller {
+    /// Configured as the machine's container tools are.
+    pub fn new() -> anyhow::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .context("starting the asynchronous runtime")?;
+        let reader = Reader::new(ReaderConfig::from_system()?)?;
+        Ok(Self { runtime, reader })
+    }
+
+    /// Fetches manifest and configuration.
+    pub fn resolve(&self, reference: &ImageReference) -> anyhow::Result<Resolved> {
+        Ok(self.runtime.block_on(self.reader.resolve(reference))?)
+    }
+
+    /// Attaches a document to an image in a registry.
+    pub fn attach(&self, reference: &ImageReference, artifact_type: &str, bytes: Vec<u8>) -> anyhow::Result<String> {
+        let digest = self.runtime.block_on(self.reader.attach(reference, artifact_type, artifact_type, bytes))?;
+        Ok(digest.to_string())
+    }
+
+    /// Brings what the store lacks, and makes the image mountable.
+    pub fn pull(&self, resolved: &Resolved, store: &Store, reporter: &Reporter) -> anyhow::Result<Image> {
+        check_room(resolved, store)?;
+        self.runtime.block_on(self.reader.fetch(resolved, store, reporter))?;
+        reporter.step("Checking");
+        let image = store.commit_image(&resolved.manifest, &resolved.config)?;
+        ensure!(
+            image.manifest_digest == resolved.manifest_digest,
+            "the manifest has digest {}, not {}",
+            image.manifest_digest,
+            resolved.manifest_digest
+        );
+        Ok(image)
+    }
+}
+
+/// Refuses what no machine, or not this one, can boot.
+pub fn check_bootable(resolved: &Resolved) -> anyhow::Result<()> {
+    if resolved.label(labels::BOOTC) != Some("1") {
+        bail!("the image is not bootable: it lacks the label {}=1", labels::BOOTC);
+    }
+    let here = rocketos_oci::host_architecture();
+    let found = resolved.architecture();
+    ensure!(found == here, "the image is for {found}, this machine is {here}");
+    Ok(())
+}
+
+/// Refuses an image that would fill the disk, before the first byte of it is fetched.
+fn check_room(resolved: &Resolved, store: &Store) -> anyhow::Result<()> {
+    let missing = resolved.missing_bytes(store)?;
+    if missing == 0 {
+        return Ok(());
+    }
+    let total: u64 = resolved.layers.iter().map(|layer| layer.size).sum();
+    let number = |key| resolved.label(key).and_then(|text: &str| text.parse::<u64>().ok());
+    let whole = match (number(labels::BYTES), number(labels::OBJECTS)) {
+        (Some(bytes), Some(objects)) => bytes.saturating_add(objects.saturating_mul(PER_OBJECT)),
+        _ => total.saturating_mul(EXPANSION),
+    };
+    // Layers that are here need no more room; the label speaks of all of them.
+    let needed = (u128::from(whole) * u128::from(missing) / u128::from(total.max(1))) as u64 + RESERVE;
+    let free = store.free_bytes()?;
+    if needed > free {
+        return Err(rocketos_store::StoreError::Write(std::io::ErrorKind::StorageFull.into())).context(format!(
+            "the root partition is too full: the image needs up to {needed} bytes, {free} are free; \
+             'rocketctl prune' may make room"
+        ));
+    }
+    Ok(())
+}
