@@ -192,9 +192,7 @@ pub fn disk_of(device: &Path) -> Result<Disk, BlockError> {
         let path = class.join(&name);
         let real = fs::canonicalize(&path).map_err(io_error("looking up", &path))?;
         let parent = real.parent().and_then(Path::file_name).and_then(|name| name.to_str());
-        name = parent
-            .ok_or_else(|| BlockError::NotABlockDevice(device.to_owned()))?
-            .to_owned();
+        name = parent.ok_or_else(|| BlockError::NotABlockDevice(device.to_owned()))?.to_owned();
     }
     disk_in(class, &name)?.ok_or_else(|| BlockError::NotABlockDevice(device.to_owned()))
 }
@@ -220,10 +218,8 @@ pub fn partitions(disk: &Disk) -> Result<Vec<Partition>, BlockError> {
         return Ok(Vec::new());
     }
     let mut device = File::open(&disk.path).map_err(io_error("opening", &disk.path))?;
-    let entries = gpt::read(&mut device, disk.sector).map_err(|source| BlockError::Table {
-        disk: disk.path.clone(),
-        source,
-    })?;
+    let entries =
+        gpt::read(&mut device, disk.sector).map_err(|source| BlockError::Table { disk: disk.path.clone(), source })?;
     let mut partitions = Vec::new();
     for entry in entries.unwrap_or_default() {
         let matching = shown.iter().find(|(number, ..)| *number == u64::from(entry.number));
@@ -304,10 +300,7 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_block_device() {
-        assert!(matches!(
-            disk_of(Path::new("/dev/null")),
-            Err(BlockError::NotABlockDevice(_))
-        ));
+        assert!(matches!(disk_of(Path::new("/dev/null")), Err(BlockError::NotABlockDevice(_))));
         assert!(reread_partitions(File::open("/dev/null").unwrap()).is_err());
     }
 }

@@ -71,10 +71,7 @@ fn text(bytes: &[u8]) -> Option<String> {
     if !rest.is_empty() {
         return None;
     }
-    let units = units
-        .iter()
-        .map(|unit| u16::from_le_bytes(*unit))
-        .take_while(|unit| *unit != 0);
+    let units = units.iter().map(|unit| u16::from_le_bytes(*unit)).take_while(|unit| *unit != 0);
     char::decode_utf16(units).collect::<Result<_, _>>().ok()
 }
 
@@ -103,10 +100,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         assert_eq!(read_in(directory.path(), "none").unwrap(), None);
         std::fs::write(directory.path().join("odd"), b"x").unwrap();
-        assert!(matches!(
-            read_in(directory.path(), "odd"),
-            Err(EfivarError::Form { .. })
-        ));
+        assert!(matches!(read_in(directory.path(), "odd"), Err(EfivarError::Form { .. })));
         std::fs::create_dir(directory.path().join("dir")).unwrap();
         assert!(matches!(read_in(directory.path(), "dir"), Err(EfivarError::Io { .. })));
     }

@@ -22,6 +22,9 @@ const SECTOR_MAX: u32 = 65536;
 /// Smallest logical sector.
 const SECTOR_MIN: u32 = 512;
 
+/// Characters of a GUID's text form.
+const TEXT_LEN: usize = 36;
+
 /// A GUID in its text form, lower case.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Guid(String);
@@ -30,6 +33,15 @@ impl Guid {
     /// The text, `xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx`.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Reads the text form, in any case of letters; absent where it is another form.
+    pub fn parse(text: &str) -> Option<Self> {
+        let dashes = |(at, byte): (usize, u8)| match at {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        };
+        (text.len() == TEXT_LEN && text.bytes().enumerate().all(dashes)).then(|| Self(text.to_ascii_lowercase()))
     }
 
     /// True for the same GUID in any case of letters.
@@ -96,10 +108,7 @@ fn crc32(parts: &[&[u8]]) -> u32 {
 
 /// `N` bytes at `at`; the callers have checked the length.
 fn bytes<const N: usize>(from: &[u8], at: usize) -> Result<[u8; N], GptError> {
-    from.get(at..)
-        .and_then(|rest| rest.first_chunk())
-        .copied()
-        .ok_or(GptError::Damaged("it is cut short"))
+    from.get(at..).and_then(|rest| rest.first_chunk()).copied().ok_or(GptError::Damaged("it is cut short"))
 }
 
 fn u32_at(from: &[u8], at: usize) -> Result<u32, GptError> {
@@ -165,12 +174,7 @@ fn entry(raw: &[u8], number: u32, sector: u64, header: &Header) -> Result<Option
     if first < header.first_usable || last > header.last_usable || last < first {
         return Err(GptError::Damaged("a partition lies outside of the disk"));
     }
-    let span = || {
-        Some((
-            first.checked_mul(sector)?,
-            (last - first).checked_add(1)?.checked_mul(sector)?,
-        ))
-    };
+    let span = || Some((first.checked_mul(sector)?, (last - first).checked_add(1)?.checked_mul(sector)?));
     let (start, size) = span().ok_or(GptError::Damaged("a partition lies outside of the disk"))?;
     let units = raw[56..ENTRY_MIN]
         .as_chunks::<2>()
@@ -184,9 +188,7 @@ fn entry(raw: &[u8], number: u32, sector: u64, header: &Header) -> Result<Option
         guid: Guid::from_bytes(bytes(raw, 16)?),
         start,
         size,
-        label: char::decode_utf16(units)
-            .map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER))
-            .collect(),
+        label: char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect(),
     }))
 }
 
@@ -211,9 +213,7 @@ pub fn read(disk: &mut (impl Read + Seek), sector: u32) -> Result<Option<Vec<Ent
     let header = header(&first)?;
     let mut table = vec![0; header.entries as usize * header.entry_bytes as usize];
     let start = header.entries_lba.checked_mul(sector.into());
-    disk.seek(SeekFrom::Start(
-        start.ok_or(GptError::Damaged("its entries lie outside of the disk"))?,
-    ))?;
+    disk.seek(SeekFrom::Start(start.ok_or(GptError::Damaged("its entries lie outside of the disk"))?))?;
     disk.read_exact(&mut table)?;
     if crc32(&[&table]) != header.entries_crc {
         return Err(GptError::Damaged("its entries' checksum is wrong"));
@@ -281,6 +281,15 @@ mod tests {
         assert_eq!(entries[0].guid.as_str(), "00000007-0000-0000-0000-000000000000");
         assert_eq!((entries[0].start, entries[0].size), (64 * 512, 64 * 512));
         assert_eq!(entries[0].label, "esp");
+    }
+
+    #[test]
+    fn reads_the_text_form_only() {
+        let text = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B";
+        assert_eq!(Guid::parse(text).unwrap().as_str(), text.to_lowercase());
+        for text in ["", &text[1..], "c12a7328xf81f-11d2-ba4b-00a0c93ec93b", "g12a7328-f81f-11d2-ba4b-00a0c93ec93b"] {
+            assert_eq!(Guid::parse(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -192,12 +192,7 @@ pub fn set_access(mount: impl AsFd, access: Access) -> Result<(), MountError> {
         Access::ReadOnly => (read_only, 0),
         Access::Writable => (0, read_only),
     };
-    let attributes = MountAttr {
-        attr_set,
-        attr_clr,
-        propagation: 0,
-        userns_fd: 0,
-    };
+    let attributes = MountAttr { attr_set, attr_clr, propagation: 0, userns_fd: 0 };
     // SAFETY: the arguments are those of mount_setattr(2). The path is a C string and `attributes` a live structure of the
     // size given; the kernel reads both during the call and writes to neither. The descriptor is borrowed and open.
     let result = unsafe {
@@ -214,11 +209,7 @@ pub fn set_access(mount: impl AsFd, access: Access) -> Result<(), MountError> {
         return Ok(());
     }
     let source = io::Error::last_os_error();
-    Err(MountError::Tree {
-        doing: "changing the access of the mount at",
-        path: fd_target(mount),
-        source,
-    })
+    Err(MountError::Tree { doing: "changing the access of the mount at", path: fd_target(mount), source })
 }
 
 /// Attaches `mount` at `path`, relative to `directory`.
@@ -232,11 +223,7 @@ pub fn attach(mount: impl AsFd, directory: impl AsFd, path: &Path) -> Result<(),
 
 fn tree(doing: &'static str, path: &Path) -> impl FnOnce(Errno) -> MountError {
     let path = path.to_owned();
-    move |error| MountError::Tree {
-        doing,
-        path,
-        source: error.into(),
-    }
+    move |error| MountError::Tree { doing, path, source: error.into() }
 }
 
 /// The path by which this process, and only it, reaches what `fd` names: `/proc/self/fd/<n>`.
@@ -266,10 +253,7 @@ mod tests {
             messages: vec!["ext4: Unknown parameter 'x'".into()],
             source: Errno::INVAL.into(),
         };
-        assert_eq!(
-            error.to_string(),
-            "mounting /dev/vda2 as ext4 (the kernel says: ext4: Unknown parameter 'x')"
-        );
+        assert_eq!(error.to_string(), "mounting /dev/vda2 as ext4 (the kernel says: ext4: Unknown parameter 'x')");
         assert!(error.source().is_some());
     }
 

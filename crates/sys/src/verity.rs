@@ -33,10 +33,7 @@ pub struct ProbeError {
 }
 
 fn doing<E: Into<io::Error>>(doing: &'static str) -> impl FnOnce(E) -> ProbeError {
-    move |error| ProbeError {
-        doing,
-        source: error.into(),
-    }
+    move |error| ProbeError { doing, source: error.into() }
 }
 
 /// Seals a nameless file in `directory`, SHA-512 over blocks of 4 KiB; nothing of it remains.
@@ -66,10 +63,7 @@ pub fn verity_supported(directory: impl AsFd) -> Result<Support, ProbeError> {
 }
 
 fn not_there(error: &io::Error) -> bool {
-    matches!(
-        Errno::from_io_error(error),
-        Some(Errno::NOTTY | Errno::OPNOTSUPP | Errno::NOSYS)
-    )
+    matches!(Errno::from_io_error(error), Some(Errno::NOTTY | Errno::OPNOTSUPP | Errno::NOSYS))
 }
 
 #[cfg(test)]

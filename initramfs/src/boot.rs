@@ -1,0 +1,55 @@
+//! The way from the kernel to systemd, in order.
+
+use std::{convert::Infallible, fs, time::Instant};
+
+use anyhow::{Context, Result};
+use rocketos_model::{Booted, cmdline, layout};
+
+use crate::{config::Config, console, deployment, disk, interfaces, machine_id, modules::Modules, root, switch};
+
+/// Does everything; when it returns, it failed.
+pub fn boot() -> Result<Infallible> {
+    let started = Instant::now();
+    interfaces::mount()?;
+    console::connect();
+
+    // Policy comes from the command line alone.
+    let cmdline = fs::read_to_string("/proc/cmdline").context("reading the kernel command line")?;
+    let digest = cmdline::digest(&cmdline).context("looking for the image to boot")?;
+
+    let mut modules = Modules::read(&cmdline)?;
+    modules.insert_always();
+    let loader = interfaces::loader()?;
+    let disk = disk::find(&mut modules, loader.partition.as_deref())?;
+
+    let sysroot = root::mount_partition(&disk.root)?;
+    let new_root = root::mount_image(&sysroot, &digest)?;
+    let deployment = deployment::booted(&sysroot, loader.entry.as_deref(), &digest)?;
+    let config = Config::read(&new_root)?;
+
+    let new_root = root::overlay_root(new_root, config.root)?;
+    root::show_sysroot(&new_root, &sysroot)?;
+    root::mount_etc(&new_root, &sysroot, config.etc, deployment)?;
+    root::mount_var(&new_root, &sysroot, config.var, disk.var.as_ref())?;
+    machine_id::hand_over(&sysroot, &new_root)?;
+
+    interfaces::tell(&Booted {
+        composefs_digest: digest,
+        deployment,
+        entry: loader.entry,
+        disk: disk.disk.path.display().to_string(),
+        root: disk.root.path.display().to_string(),
+        esp: disk.esp.path.display().to_string(),
+    })?;
+    root::close_partition()?;
+    // A second claimant may have come up while we were busy.
+    disk::confirm(&disk, loader.partition.as_deref())?;
+
+    console::info(&format!(
+        "{} from {} is the root after {} ms",
+        layout::root::STORE_IMAGES,
+        disk.root.path.display(),
+        started.elapsed().as_millis()
+    ));
+    switch::enter(&new_root)
+}

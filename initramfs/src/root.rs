@@ -1,0 +1,273 @@
+//! The new root: the image, and what is mounted over it.
+//!
+//! Before Linux 6.15 a mount must be attached somewhere before it can carry another or be an overlay's layer, so the
+//! root partition is attached at [`SYSROOT`] and the image at [`NEW_ROOT`] first; everything after goes through their
+//! descriptors. What is on the root partition is not trusted: no path on it follows a symbolic link.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::fs::FileExt,
+    },
+    path::Path,
+};
+
+use anyhow::{Context, Result};
+use rocketos_model::{ComposefsDigest, DeploymentId, layout};
+use rocketos_sys::{
+    block::Partition,
+    mount::{Access, MountOption, attach, clone_tree_at, fd_path, mount_device, mount_virtual},
+};
+use rustix::{
+    fs::{CWD, Mode, OFlags, ResolveFlags, mkdirat, openat2},
+    io::Errno,
+    mount::{UnmountFlags, unmount},
+};
+
+use crate::{config::Mount, console};
+
+/// Where the root partition is while we work.
+const SYSROOT: &str = "/sysroot";
+/// Where the image is until it becomes the root.
+pub const NEW_ROOT: &str = "/newroot";
+/// Where memory for an overlay's upper layer is for a moment.
+const SCRATCH: &str = "/scratch";
+/// The file system of the root partition and of a plain /var.
+const EXT4: &str = "ext4";
+/// Where ext2, 3 and 4 have their magic number, and which (linux/fs/ext4/ext4.h, `s_magic`).
+const EXT4_MAGIC: (u64, [u8; 2]) = (1024 + 0x38, [0x53, 0xef]);
+/// Directories are for everybody to read: the overlay takes its mode from the upper layer.
+const UPPER_MODE: Mode = Mode::from_raw_mode(0o755);
+/// The overlay's own.
+const WORK_MODE: Mode = Mode::from_raw_mode(0o700);
+/// Paths on the root partition.
+const UNTRUSTED: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS);
+
+/// Opens the directory `path` below `directory`.
+pub fn open_directory(directory: impl AsFd, path: &str, resolve: ResolveFlags) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(openat2(directory, path, flags, Mode::empty(), resolve)?)
+}
+
+/// Opens the directory `path` on the root partition, making what is missing of it.
+pub fn ensure_beneath(sysroot: &OwnedFd, path: &str) -> Result<OwnedFd> {
+    let mut made = String::new();
+    for part in path.split('/') {
+        made = if made.is_empty() { part.to_owned() } else { format!("{made}/{part}") };
+        match mkdirat(sysroot, &made, UPPER_MODE) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(error).with_context(|| format!("making {made} on the root partition")),
+        }
+    }
+    open_directory(sysroot, path, UNTRUSTED).with_context(|| format!("opening {path} on the root partition"))
+}
+
+/// Reads the text file `path` below `directory`, at most `limit` bytes; absent where there is none.
+///
+/// More than `limit` bytes, or other bytes than text, are [`io::ErrorKind::InvalidData`].
+pub fn read_text(directory: &OwnedFd, path: &str, resolve: ResolveFlags, limit: u64) -> io::Result<Option<String>> {
+    // A named pipe would otherwise keep us here for ever.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = match openat2(directory, path, flags, Mode::empty(), resolve) {
+        Ok(file) => File::from(file),
+        Err(Errno::NOENT) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let mut text = String::new();
+    file.take(limit + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > limit {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("it has more than {limit} bytes")));
+    }
+    Ok(Some(text))
+}
+
+/// [`read_text`] of a path on the root partition.
+pub fn read_untrusted(sysroot: &OwnedFd, path: &str, limit: u64) -> io::Result<Option<String>> {
+    read_text(sysroot, path, UNTRUSTED, limit)
+}
+
+/// Attaches `mount` at `path` in the initramfs and opens it there.
+fn attach_here(mount: &OwnedFd, path: &str) -> Result<OwnedFd> {
+    match fs::create_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(error).with_context(|| format!("making {path}"));
+        }
+        _ => {}
+    }
+    attach(mount, CWD, Path::new(path))?;
+    open_directory(CWD, path, ResolveFlags::empty()).with_context(|| format!("opening {path}"))
+}
+
+/// Mounts the root partition; its journal is replayed, nothing else is repaired.
+pub fn mount_partition(partition: &Partition) -> Result<OwnedFd> {
+    let mount = mount_device(EXT4, &partition.path, Access::Writable, &[])?;
+    attach_here(&mount, SYSROOT)
+}
+
+/// Lets go of the root partition here; the new root has its own mounts of it.
+pub fn close_partition() -> Result<()> {
+    unmount(SYSROOT, UnmountFlags::DETACH).with_context(|| format!("unmounting {SYSROOT}"))
+}
+
+/// Mounts the one image that may be the root.
+pub fn mount_image(sysroot: &OwnedFd, digest: &ComposefsDigest) -> Result<OwnedFd> {
+    let mount = rocketos_store::mount::mount_image(sysroot, digest).context("mounting the image as the root")?;
+    attach_here(&mount, NEW_ROOT)
+}
+
+/// An overlay over `lower` whose changes go to `upper` and `work` in `state`.
+fn overlay(lower: &OwnedFd, state: &OwnedFd) -> Result<OwnedFd> {
+    for (name, mode) in [("upper", UPPER_MODE), ("work", WORK_MODE)] {
+        match mkdirat(state, name, mode) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(error).with_context(|| format!("making the overlay's {name} directory")),
+        }
+    }
+    let upper = open_directory(state, "upper", UNTRUSTED).context("opening the overlay's upper directory")?;
+    let work = open_directory(state, "work", UNTRUSTED).context("opening the overlay's work directory")?;
+    let path = |fd: &OwnedFd| fd_path(fd).display().to_string();
+    let options = [
+        MountOption::Value("lowerdir", &path(lower)),
+        MountOption::Value("upperdir", &path(&upper)),
+        MountOption::Value("workdir", &path(&work)),
+    ];
+    Ok(mount_virtual("overlay", Access::Writable, &options)?)
+}
+
+/// An overlay over `lower` whose changes stay in memory.
+fn overlay_in_memory(lower: &OwnedFd) -> Result<OwnedFd> {
+    let memory = mount_virtual("tmpfs", Access::Writable, &[MountOption::Value("mode", "0755")])?;
+    let state = attach_here(&memory, SCRATCH)?;
+    let overlay = overlay(lower, &state);
+    // The overlay keeps the memory; the place is free again.
+    unmount(SCRATCH, UnmountFlags::DETACH).with_context(|| format!("unmounting {SCRATCH}"))?;
+    overlay
+}
+
+/// Lets `/` be changed in memory, where the image wants that.
+pub fn overlay_root(new_root: OwnedFd, how: Mount) -> Result<OwnedFd> {
+    if how != Mount::Transient {
+        return Ok(new_root);
+    }
+    let mount = overlay_in_memory(&new_root).context("letting the root be changed in memory")?;
+    attach_here(&mount, NEW_ROOT)
+}
+
+/// Shows the root partition, read-only, in the new root.
+pub fn show_sysroot(new_root: &OwnedFd, sysroot: &OwnedFd) -> Result<()> {
+    let mount = clone_tree_at(sysroot, Path::new(""), Access::ReadOnly)?;
+    put(new_root, layout::node::SYSROOT, &mount)
+}
+
+/// Attaches `mount` at the absolute `path` of the new root.
+fn put(new_root: &OwnedFd, path: &str, mount: &OwnedFd) -> Result<()> {
+    let target =
+        open_directory(new_root, path, ResolveFlags::IN_ROOT).with_context(|| format!("opening the image's {path}"))?;
+    attach(mount, &target, Path::new("")).with_context(|| format!("mounting {path}"))
+}
+
+/// A mount for the image's `path`; `state` opens the node's directory for it. None leaves the image's.
+fn directory(
+    new_root: &OwnedFd,
+    path: &str,
+    how: Mount,
+    state: impl FnOnce() -> Result<OwnedFd>,
+) -> Result<Option<OwnedFd>> {
+    let lower = || open_directory(new_root, path, ResolveFlags::IN_ROOT).context("opening the image's");
+    match how {
+        Mount::None => Ok(None),
+        Mount::Bind => Ok(Some(clone_tree_at(state()?, Path::new(""), Access::Writable)?)),
+        Mount::Overlay => overlay(&lower()?, &state()?).map(Some),
+        Mount::Transient => overlay_in_memory(&lower()?).map(Some),
+    }
+}
+
+/// Makes /etc.
+pub fn mount_etc(new_root: &OwnedFd, sysroot: &OwnedFd, how: Mount, deployment: Option<DeploymentId>) -> Result<()> {
+    let state = || {
+        let id =
+            deployment.context("the image wants its /etc kept, and the loader did not say which deployment runs")?;
+        let name = layout::deployment::ETC;
+        ensure_beneath(sysroot, &format!("{}/{name}", layout::deployment_dir(&id)))
+    };
+    match directory(new_root, "/etc", how, state).context("making /etc")? {
+        Some(mount) => put(new_root, "/etc", &mount),
+        None => Ok(()),
+    }
+}
+
+/// True where the partition holds ext4 (or its ancestors); an encrypted or empty one does not.
+fn is_ext4(partition: &Partition) -> io::Result<bool> {
+    let mut magic = [0; 2];
+    match File::open(&partition.path)?.read_exact_at(&mut magic, EXT4_MAGIC.0) {
+        Ok(()) => Ok(magic == EXT4_MAGIC.1),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes /var: the node's directory, or the partition for it.
+///
+/// A partition that is not plain ext4 (an encrypted one) is left to the host, which can ask for a key.
+pub fn mount_var(new_root: &OwnedFd, sysroot: &OwnedFd, how: Mount, partition: Option<&Partition>) -> Result<()> {
+    let mount = match (how, partition) {
+        (Mount::Bind, Some(partition)) => {
+            let path = &partition.path;
+            if !is_ext4(partition).with_context(|| format!("looking at {}", path.display()))? {
+                console::info(&format!("leaving /var on {} to the host", path.display()));
+                return Ok(());
+            }
+            Some(mount_device(EXT4, path, Access::Writable, &[])?)
+        }
+        _ => directory(new_root, "/var", how, || ensure_beneath(sysroot, layout::root::VAR)).context("making /var")?,
+    };
+    match mount {
+        Some(mount) => put(new_root, "/var", &mount),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn open(path: &Path) -> OwnedFd {
+        File::open(path).unwrap().into()
+    }
+
+    #[test]
+    fn follows_no_link_on_the_root_partition() {
+        let disk = tempfile::tempdir().unwrap();
+        let top = open(disk.path());
+        fs::write(disk.path().join("real"), "x").unwrap();
+        symlink("real", disk.path().join("link")).unwrap();
+        symlink("/etc", disk.path().join("away")).unwrap();
+        assert_eq!(read_untrusted(&top, "real", 8).unwrap().as_deref(), Some("x"));
+        assert_eq!(read_untrusted(&top, "none", 8).unwrap(), None);
+        for path in ["link", "away/passwd", "../x", "/etc/passwd"] {
+            assert!(read_untrusted(&top, path, 8).is_err(), "{path}");
+        }
+        assert!(ensure_beneath(&top, "away").is_err());
+    }
+
+    #[test]
+    fn reads_no_more_than_allowed() {
+        let disk = tempfile::tempdir().unwrap();
+        fs::write(disk.path().join("long"), "123456789").unwrap();
+        let error = read_untrusted(&open(disk.path()), "long", 8).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn makes_missing_directories() {
+        let disk = tempfile::tempdir().unwrap();
+        let top = open(disk.path());
+        ensure_beneath(&top, "state/os/default/var").unwrap();
+        ensure_beneath(&top, "state/os/default/var").unwrap();
+        assert!(disk.path().join("state/os/default/var").is_dir());
+    }
+}
