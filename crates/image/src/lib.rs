@@ -1,1 +1,35 @@
-//! Seals, lints and describes images
+//! Seals, lints and describes images.
+//!
+//! Owns the way from an unsealed root (a directory with Debian packages) to what `podman build` copies into a sealed
+//! image: groups of files, one per layer, and a UKI whose command line carries the composefs digest of the rest. It
+//! also owns the named checks of a finished image. It starts no program and prints nothing; `rocketctl image` calls it.
+//!
+//! ```text
+//! rules + root -> packages -> plan (what stays, in which group) -> groups -> digest -> initramfs -> UKI -> facts
+//!                     \-> SBOM
+//! ```
+
+pub mod lint;
+
+mod cdx;
+mod copyright;
+mod depends;
+mod error;
+mod groups;
+mod index;
+mod initramfs;
+mod kernel;
+mod modules;
+mod output;
+mod packages;
+mod plan;
+mod progress;
+mod release;
+mod rules;
+mod seal;
+mod survey;
+
+pub use error::SealError;
+pub use lint::{Finding, LintOptions, Severity, lint};
+pub use progress::{Progress, Silent, Step};
+pub use seal::{SealFacts, SealOptions, seal};

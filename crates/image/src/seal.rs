@@ -1,0 +1,250 @@
+//! `image seal`: from an unsealed root to the trees `podman build` copies (docs/contracts.md).
+
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use rocketos_boot::uki;
+use rocketos_model::{ComposefsDigest, cmdline, layout, limits};
+use rocketos_store::{TreeFacts, digest_of_directory};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Progress, SealError, Step, cdx,
+    error::read_bounded,
+    groups, initramfs,
+    kernel::{self, MODULES},
+    modules::Modules,
+    output::{Copy, FOLDER_MTIME, merge, stamp},
+    packages::Packages,
+    plan::Plan,
+    release::Release,
+    rules::{GROUPS, Rules},
+    survey::{Kind, Survey, survey},
+};
+
+/// Where the sealer keeps its rules.
+const RULES: &str = "/usr/share/rocketos/seal";
+/// The program that becomes /init of the initramfs.
+const INIT: &str = "/usr/lib/rocketos/init";
+/// systemd's stub, which starts the kernel inside the UKI.
+#[cfg(target_arch = "x86_64")]
+const STUB: &str = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub";
+/// systemd's stub, which starts the kernel inside the UKI.
+#[cfg(target_arch = "aarch64")]
+const STUB: &str = "/usr/lib/systemd/boot/efi/linuxaa64.efi.stub";
+/// Bytes of a kernel, and of the stub.
+const KERNEL_BYTES: u64 = 128 << 20;
+/// The tree all groups make together, for as long as it is hashed.
+const MERGED: &str = "merged";
+
+/// What to seal, with what, and where to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealOptions {
+    /// The unsealed root; only read.
+    pub root: PathBuf,
+    /// An empty or absent folder.
+    pub output: PathBuf,
+    /// The folder of rules.
+    pub rules: PathBuf,
+    /// The initramfs program.
+    pub init: PathBuf,
+    /// The EFI stub.
+    pub stub: PathBuf,
+    /// No file of the image is newer than this, in seconds since 1970 (SOURCE_DATE_EPOCH).
+    pub newest: Option<i64>,
+}
+
+impl SealOptions {
+    /// Seals `root` into `output` with what the sealer image has.
+    pub fn new(root: impl Into<PathBuf>, output: impl Into<PathBuf>) -> Self {
+        Self {
+            root: root.into(),
+            output: output.into(),
+            rules: RULES.into(),
+            init: INIT.into(),
+            stub: STUB.into(),
+            newest: None,
+        }
+    }
+}
+
+/// What `facts.json` says of a sealed image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct SealFacts {
+    /// Files that are objects of their own in the store.
+    pub objects: u64,
+    /// Bytes of those.
+    pub bytes: u64,
+    /// What the UKI's command line carries.
+    pub composefs_digest: ComposefsDigest,
+    /// The kernel's release.
+    pub kernel: String,
+    /// IMAGE_VERSION, or else VERSION_ID.
+    pub version: String,
+    /// VARIANT_ID.
+    pub variant: String,
+}
+
+/// Seals an image.
+///
+/// # Errors
+/// When a rule is malformed, the root lacks something every image has or holds something none may, or reading or writing
+/// fails. The output is then incomplete.
+pub fn seal(options: &SealOptions, progress: &dyn Progress) -> Result<SealFacts, SealError> {
+    let root = options.root.as_path();
+    prepare(&options.output)?;
+    let rules = Rules::read(&options.rules, root)?;
+    let tree = survey(root, progress)?;
+    let release = Release::read(root)?;
+    let kernel_release = kernel::release(&tree)?;
+    kernel::check_config(root, &kernel_release, &rules.config)?;
+    let packages = Packages::read(root, &tree)?;
+    let modules = Modules::read(root, &kernel_release)?;
+    let plan = Plan::new(root, &tree, &packages, &rules, &modules)?;
+
+    let newest = options.newest.unwrap_or_else(|| newest(&plan.kept));
+    let sbom = cdx::document(root, &packages, &plan, &release, newest)?;
+    write(&options.output.join("sbom.cdx.json"), &sbom)?;
+
+    let outputs: Vec<PathBuf> = (0..GROUPS)
+        .map(|group| options.output.join(format!("groups/{group:02}")))
+        .collect();
+    let assigned = groups::assign(&plan.kept, &packages, &rules);
+    let copy = Copy {
+        root,
+        plan: &plan,
+        newest: options.newest,
+    };
+    copy.groups(&assigned, &outputs, progress)?;
+    let tree_facts = digest(&outputs, &plan.kept, &options.output.join(MERGED), progress)?;
+
+    let archive = initramfs::pack(root, &options.init, &modules, &rules.initramfs, progress)?;
+    let arguments: Vec<String> = std::iter::once(cmdline::argument(&tree_facts.digest))
+        .chain(rules.cmdline.iter().map(|line| line.text.clone()))
+        .collect();
+    write_uki(options, &kernel_release, &release, &arguments.join(" "), &archive)?;
+
+    let facts = SealFacts {
+        objects: tree_facts.objects,
+        bytes: tree_facts.bytes,
+        composefs_digest: tree_facts.digest,
+        kernel: kernel_release,
+        version: release.version().to_owned(),
+        variant: release.field("VARIANT_ID").unwrap_or_default().to_owned(),
+    };
+    let mut json = serde_json::to_vec_pretty(&facts).map_err(|error| SealError::write("facts.json")(error.into()))?;
+    json.push(b'\n');
+    write(&options.output.join("facts.json"), &json)?;
+    Ok(facts)
+}
+
+/// Sees to it that the output folder is there and empty.
+fn prepare(output: &Path) -> Result<(), SealError> {
+    fs::create_dir_all(output).map_err(SealError::write(output))?;
+    match fs::read_dir(output).map_err(SealError::read(output))?.next() {
+        None => Ok(()),
+        Some(_) => Err(SealError::OutputInUse { path: output.to_owned() }),
+    }
+}
+
+fn newest(kept: &Survey) -> i64 {
+    kept.values()
+        .filter(|entry| entry.kind == Kind::File)
+        .map(|entry| entry.mtime)
+        .max()
+        .unwrap_or_default()
+}
+
+fn write(path: &Path, content: &[u8]) -> Result<(), SealError> {
+    fs::write(path, content).map_err(SealError::write(path))
+}
+
+/// Hashes what the groups make together.
+fn digest(
+    groups: &[PathBuf],
+    kept: &Survey,
+    merged: &Path,
+    progress: &dyn Progress,
+) -> Result<TreeFacts, SealError> {
+    progress.begin(Step::Digest, None);
+    merge(groups, kept, merged)?;
+    let facts = digest_of_directory(merged).map_err(SealError::Digest)?;
+    fs::remove_dir_all(merged).map_err(SealError::write(merged))?;
+    progress.end();
+    Ok(facts)
+}
+
+fn write_uki(
+    options: &SealOptions,
+    kernel_release: &str,
+    release: &Release,
+    arguments: &str,
+    initramfs: &[u8],
+) -> Result<(), SealError> {
+    if arguments.len() >= limits::CMDLINE_BYTES {
+        return Err(SealError::TooLarge {
+            path: "the kernel command line".to_owned(),
+            found: arguments.len() as u64,
+            limit: limits::CMDLINE_BYTES as u64 - 1,
+        });
+    }
+    let path = format!("{MODULES}/{kernel_release}/vmlinuz");
+    let kernel = read_bounded(&options.root, &path, KERNEL_BYTES)?.ok_or_else(|| SealError::Missing {
+        what: format!("/{path}"),
+        advice: "move the kernel there from /boot",
+    })?;
+    let stub_size = fs::metadata(&options.stub).map_err(SealError::read(&options.stub))?.len();
+    if stub_size > KERNEL_BYTES {
+        return Err(SealError::TooLarge {
+            path: options.stub.display().to_string(),
+            found: stub_size,
+            limit: KERNEL_BYTES,
+        });
+    }
+    let stub = fs::read(&options.stub).map_err(SealError::read(&options.stub))?;
+    let sections: [(&str, &[u8]); 5] = [
+        (".osrel", release.text.as_bytes()),
+        (".cmdline", arguments.as_bytes()),
+        (".uname", kernel_release.as_bytes()),
+        (".initrd", initramfs),
+        (".linux", &kernel),
+    ];
+    let image = uki::assemble(&stub, &sections).map_err(|source| SealError::Uki {
+        stub: options.stub.clone(),
+        source,
+    })?;
+    let top = options.output.join("uki");
+    let folder = top.join(layout::image::UKI);
+    fs::create_dir_all(&folder).map_err(SealError::write(&folder))?;
+    let file = folder.join(format!("{kernel_release}.efi"));
+    write(&file, &image)?;
+    let kernel_mtime = fs::metadata(options.root.join(&path))
+        .and_then(|found| found.modified())
+        .map_err(SealError::read(options.root.join(&path)))?;
+    let kernel_mtime = kernel_mtime
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_err(|_| SealError::malformed(&path, "it was last changed before 1970"))?
+        .as_secs();
+    let mtime = i64::try_from(kernel_mtime).unwrap_or(FOLDER_MTIME);
+    finish_uki(&top, &file, options.newest.map_or(mtime, |newest| mtime.min(newest)))
+}
+
+/// Gives the UKI and its folders fixed metadata.
+fn finish_uki(top: &Path, file: &Path, mtime: i64) -> Result<(), SealError> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = |path: &Path, mode| -> io::Result<()> { fs::set_permissions(path, fs::Permissions::from_mode(mode)) };
+    mode(file, 0o644).map_err(SealError::write(file))?;
+    stamp(file, mtime)?;
+    let mut folder = file;
+    let mut seen = BTreeSet::new();
+    while let Some(above) = folder.parent().filter(|above| above.starts_with(top) && seen.insert(above.to_owned())) {
+        mode(above, 0o755).map_err(SealError::write(above))?;
+        stamp(above, FOLDER_MTIME)?;
+        folder = above;
+    }
+    Ok(())
+}
