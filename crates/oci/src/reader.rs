@@ -1,0 +1,215 @@
+//! Resolving: from a reference to a checked manifest and configuration.
+
+use std::{collections::HashSet, sync::Arc};
+
+use oci_spec::image::{ImageConfiguration, ImageManifest};
+use rocketos_model::{ImageReference, ManifestDigest, reference::DEFAULT_TAG};
+use rocketos_store::Store;
+
+use crate::{
+    OciError, ReaderConfig,
+    checked::{Expected, Kind},
+    layers::Layer,
+    local::Layout,
+    manifest::{self, Document},
+    registry::{
+        Repository, Served,
+        auth::Logins,
+        conf::{By, RegistriesConf},
+    },
+    source::Source,
+    storage::Storage,
+};
+
+/// Indexes that may lead from a reference to a manifest: a layout's own is not counted.
+const INDEXES: usize = 2;
+
+/// Reads images.
+pub struct Reader {
+    pub(crate) config: ReaderConfig,
+    registries: RegistriesConf,
+    logins: Logins,
+}
+
+/// An image that was found, its manifest and configuration checked. Its layers are still where they were.
+pub struct Resolved {
+    /// What was asked for.
+    pub reference: ImageReference,
+    /// What it is, whatever its tag says next: for an index, the chosen entry's.
+    pub manifest_digest: ManifestDigest,
+    /// The manifest as served.
+    pub manifest: Vec<u8>,
+    /// The configuration as served.
+    pub config: Vec<u8>,
+    /// The manifest, parsed.
+    pub image_manifest: ImageManifest,
+    /// The configuration, parsed.
+    pub configuration: ImageConfiguration,
+    /// The layers, the lowest first.
+    pub layers: Vec<Layer>,
+    pub(crate) source: Source,
+}
+
+impl std::fmt::Debug for Resolved {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Resolved")
+            .field("reference", &self.reference)
+            .field("manifest_digest", &self.manifest_digest)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Resolved {
+    /// A label of the configuration.
+    pub fn label(&self, key: &str) -> Option<&str> {
+        let labels = self.configuration.config().as_ref()?.labels().as_ref()?;
+        labels.get(key).map(String::as_str)
+    }
+
+    /// The machine it is for, in OCI's words.
+    pub fn architecture(&self) -> String {
+        self.configuration.architecture().to_string()
+    }
+
+    /// When it was made, RFC 3339.
+    pub fn created(&self) -> Option<&str> {
+        self.configuration.created().as_deref()
+    }
+
+    /// Bytes of all layers as served, each different one once.
+    pub fn layer_bytes(&self) -> u64 {
+        self.distinct().map(|(_, layer)| layer.size).sum()
+    }
+
+    /// Bytes, as served, of the layers that the store lacks.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn missing_bytes(&self, store: &Store) -> Result<u64, OciError> {
+        let mut bytes = 0;
+        for (_, layer) in self.distinct() {
+            if !store.has_layer(&layer.diff_id).map_err(OciError::Lookup)? {
+                bytes += layer.size;
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// Layers with their number; of two with the same content, the first.
+    pub(crate) fn distinct(&self) -> impl Iterator<Item = (usize, &Layer)> {
+        let mut seen = HashSet::new();
+        let all = self.layers.iter().enumerate();
+        all.filter(move |(_, layer)| seen.insert(layer.diff_id))
+    }
+}
+
+impl Reader {
+    /// Reads the configuration files.
+    ///
+    /// # Errors
+    /// When one of them is there and cannot be used.
+    pub fn new(config: ReaderConfig) -> Result<Self, OciError> {
+        Ok(Self {
+            registries: RegistriesConf::read(config.registries_conf.as_deref(), &config.registries_conf_dirs)?,
+            logins: Logins::read(&config.auth_files)?,
+            config,
+        })
+    }
+
+    /// Finds an image and checks its manifest and configuration; an index leads to the entry for this machine.
+    ///
+    /// # Errors
+    /// When it is not there, not what was asked for, not for this machine, or passes a limit of
+    /// [`rocketos_model::limits`].
+    pub async fn resolve(&self, reference: &ImageReference) -> Result<Resolved, OciError> {
+        let image = reference.to_string();
+        let (mut source, served) = self.open(reference, &image).await?;
+        let (bytes, image_manifest) = self.follow(&image, &mut source, served).await?;
+        let (digest, size) = manifest::config_descriptor(&image_manifest)?;
+        let expected =
+            Expected { digest, size, what: format!("the configuration of {image}"), kind: Kind::Config(image.clone()) };
+        let config = source.config(&image_manifest, expected).await?;
+        let configuration = manifest::configuration(&image, &config, &self.config.architecture)?;
+        let layers = manifest::layers(&image_manifest, &configuration)?;
+        source.prepare(&image_manifest, &layers).await?;
+        Ok(Resolved {
+            reference: reference.clone(),
+            manifest_digest: manifest::digest_of(&bytes),
+            manifest: bytes,
+            config,
+            image_manifest,
+            configuration,
+            layers,
+            source,
+        })
+    }
+
+    /// Opens the source and reads what the reference names, a manifest or an index.
+    async fn open(&self, reference: &ImageReference, image: &str) -> Result<(Source, Served), OciError> {
+        match reference {
+            ImageReference::Registry { tag, digest, .. } => {
+                let mut repository = self.repository(reference)?;
+                let name = match (digest, tag) {
+                    (Some(digest), _) => digest.to_string(),
+                    (None, Some(tag)) => tag.clone(),
+                    (None, None) => DEFAULT_TAG.to_owned(),
+                };
+                let served = repository.manifest(image, &name, *digest).await?;
+                Ok((Source::Registry(repository), served))
+            }
+            ImageReference::Layout { path, tag } => layout(Layout::directory(path)?, image, tag.as_deref()),
+            ImageReference::Archive { path, tag } => layout(Layout::archive(path)?, image, tag.as_deref()),
+            ImageReference::Storage { .. } => {
+                let storage = Storage::open(image).await?;
+                let bytes = storage.manifest().await?;
+                let source = Source::Storage { storage, served: Arc::default() };
+                Ok((source, Served { bytes, media_type: None }))
+            }
+        }
+    }
+
+    /// The repository of a `docker://` reference.
+    pub(crate) fn repository(&self, reference: &ImageReference) -> Result<Repository, OciError> {
+        let ImageReference::Registry { registry, repository, digest, .. } = reference else {
+            return Err(OciError::NotARegistry { image: reference.to_string(), doing: "this" });
+        };
+        let by = match digest {
+            Some(_) => By::Digest,
+            None => By::Tag,
+        };
+        Repository::open(registry, repository, by, &self.registries, &self.logins, &self.config)
+    }
+
+    /// Goes through indexes to the manifest for this machine.
+    async fn follow(
+        &self,
+        image: &str,
+        source: &mut Source,
+        mut served: Served,
+    ) -> Result<(Vec<u8>, ImageManifest), OciError> {
+        for _ in 0..=INDEXES {
+            match manifest::parse(image, &served.bytes, served.media_type.as_deref())? {
+                Document::Image(manifest) => return Ok((served.bytes, *manifest)),
+                Document::Index(index) => {
+                    let chosen = manifest::choose(image, &index, &self.config.architecture)?;
+                    let what = format!("the entry for this machine in the index of {image}");
+                    let digest = manifest::manifest_digest(&what, chosen)?;
+                    served = source.manifest(image, digest).await?;
+                    served.media_type = Some(chosen.media_type().to_string());
+                }
+            }
+        }
+        Err(OciError::Limit {
+            what: format!("the number of indexes within each other in {image}"),
+            limit: INDEXES as u64,
+        })
+    }
+}
+
+fn layout(layout: Layout, image: &str, tag: Option<&str>) -> Result<(Source, Served), OciError> {
+    let descriptor = layout.select(image, tag)?;
+    let digest = manifest::manifest_digest(&format!("the manifest of {image}"), &descriptor)?;
+    let served =
+        Served { bytes: layout.manifest(image, digest)?, media_type: Some(descriptor.media_type().to_string()) };
+    Ok((Source::Layout(Arc::new(layout)), served))
+}

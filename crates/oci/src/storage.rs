@@ -1,0 +1,148 @@
+//! podman's local storage, read through skopeo (`containers-image-proxy` starts it: the one program this crate causes to
+//! start).
+//!
+//! The storage has no compressed layers any more: it makes each tar stream anew. So the layers' blobs that the manifest
+//! names cannot be checked; manifest and configuration are, and the store checks each layer's diff_id.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use containers_image_proxy::{ConvertedLayerInfo, Error, ImageProxy, OpenedImage};
+use oci_spec::image::ImageManifest;
+use rocketos_model::limits;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _},
+    sync::mpsc,
+};
+
+use crate::{OciError, checked::Message, decompress::Compression, layers::Layer, manifest};
+
+/// Bytes read from skopeo at once: a pipe's capacity.
+const CHUNK: usize = 64 << 10;
+
+/// An image in the storage, held open.
+#[derive(Clone)]
+pub(crate) struct Storage {
+    name: String,
+    proxy: Arc<ImageProxy>,
+    image: Arc<OpenedImage>,
+}
+
+fn proxy_error(image: &str) -> impl Fn(Error) -> OciError + '_ {
+    move |error| match error {
+        Error::SkopeoSpawnError(source) => OciError::SkopeoMissing(source),
+        other => OciError::Storage { image: image.to_owned(), source: Box::new(other) },
+    }
+}
+
+impl Storage {
+    pub(crate) async fn open(image: &str) -> Result<Self, OciError> {
+        let proxy = ImageProxy::new().await.map_err(proxy_error(image))?;
+        let opened = proxy.open_image_optional(image).await.map_err(proxy_error(image))?;
+        Ok(Self {
+            name: image.to_owned(),
+            proxy: Arc::new(proxy),
+            image: Arc::new(opened.ok_or_else(|| OciError::NoSuchImage(image.to_owned()))?),
+        })
+    }
+
+    /// The manifest, checked against the digest under which the storage has it.
+    pub(crate) async fn manifest(&self) -> Result<Vec<u8>, OciError> {
+        let fetched = self.proxy.fetch_manifest_raw_oci(&self.image).await;
+        let (digest, bytes) = fetched.map_err(proxy_error(&self.name))?;
+        let expected = digest
+            .parse()
+            .map_err(|source| OciError::UnsupportedDigest { what: format!("the manifest of {}", self.name), source })?;
+        if bytes.len() as u64 > limits::MANIFEST_BYTES {
+            return Err(OciError::Limit {
+                what: format!("the manifest of {}, in bytes,", self.name),
+                limit: limits::MANIFEST_BYTES,
+            });
+        }
+        manifest::check_digest(&self.name, expected, &bytes)?;
+        Ok(bytes)
+    }
+
+    /// Sends the configuration's bytes.
+    pub(crate) async fn config(&self, manifest: &ImageManifest, sender: mpsc::Sender<Message>) {
+        let descriptor = manifest.config();
+        let failed = match self.proxy.get_descriptor(&self.image, descriptor).await {
+            Ok((reader, driver)) => copy(reader, driver, &sender).await,
+            Err(error) => Err(error),
+        };
+        self.finish(failed, sender).await;
+    }
+
+    /// Sends one layer's bytes.
+    pub(crate) async fn layer(&self, info: &ConvertedLayerInfo, sender: mpsc::Sender<Message>) {
+        let failed = match self.proxy.get_blob(&self.image, &info.digest, info.size).await {
+            Ok((reader, driver)) => copy(reader, driver, &sender).await,
+            Err(error) => Err(error),
+        };
+        self.finish(failed, sender).await;
+    }
+
+    async fn finish(&self, copied: Result<(), Error>, sender: mpsc::Sender<Message>) {
+        let last = match copied {
+            Ok(()) => Message::End,
+            Err(error) => Message::Failed(proxy_error(&self.name)(error)),
+        };
+        // Nobody listens any more: whoever stopped listening knows why.
+        let _ = sender.send(last).await;
+    }
+
+    /// How the storage serves each layer: what to ask for and how it is packed.
+    pub(crate) async fn served(
+        &self,
+        manifest: &ImageManifest,
+        layers: &[Layer],
+    ) -> Result<Vec<(ConvertedLayerInfo, Compression)>, OciError> {
+        let info = self.proxy.get_layer_info(&self.image).await;
+        let info = info.map_err(proxy_error(&self.name))?.unwrap_or_else(|| {
+            // skopeo before protocol 0.2.5 cannot say; what the manifest says then has to be so.
+            let descriptors = manifest.layers().iter();
+            descriptors
+                .map(|descriptor| ConvertedLayerInfo {
+                    digest: descriptor.digest().clone(),
+                    size: descriptor.size(),
+                    media_type: descriptor.media_type().clone(),
+                })
+                .collect()
+        });
+        if info.len() != layers.len() {
+            return Err(OciError::LayerCount { layers: info.len(), diff_ids: layers.len() });
+        }
+        info.into_iter()
+            .zip(layers)
+            .map(|(info, layer)| {
+                let found = info.media_type.to_string();
+                match Compression::of_media_type(&found) {
+                    Some(compression) => Ok((info, compression)),
+                    None => Err(OciError::UnsupportedMediaType {
+                        what: format!("layer {} of {}", layer.digest, self.name),
+                        found,
+                    }),
+                }
+            })
+            .collect()
+    }
+}
+
+/// skopeo closes its end only after it was asked for the outcome, so both are waited for together.
+async fn copy(
+    mut reader: impl AsyncRead + Unpin,
+    driver: impl Future<Output = Result<(), Error>>,
+    sender: &mpsc::Sender<Message>,
+) -> Result<(), Error> {
+    let pump = async {
+        loop {
+            let mut chunk = Vec::with_capacity(CHUNK);
+            if reader.read_buf(&mut chunk).await? == 0 || sender.send(Message::Data(Bytes::from(chunk))).await.is_err()
+            {
+                return Ok(());
+            }
+        }
+    };
+    let (pumped, driven) = tokio::join!(pump, driver);
+    driven.and(pumped)
+}
