@@ -108,7 +108,8 @@ fn attribute(path: &Path) -> Result<Option<String>, BlockError> {
     let mut text = String::new();
     match File::open(path).and_then(|file| file.take(ATTRIBUTE_BYTES).read_to_string(&mut text)) {
         Ok(_) => Ok(Some(text.trim_end().to_owned())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        // Beside the partitions' directories a disk's has plain attributes.
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
         Err(error) => Err(io_error("reading", path)(error)),
     }
 }
@@ -197,6 +198,19 @@ pub fn disk_of(device: &Path) -> Result<Disk, BlockError> {
     disk_in(class, &name)?.ok_or_else(|| BlockError::NotABlockDevice(device.to_owned()))
 }
 
+/// Number, first byte and name of each partition the kernel shows in a disk's directory.
+fn shown(directory: &Path) -> Result<Vec<(u64, u64, String)>, BlockError> {
+    let mut shown = Vec::new();
+    for name in names(directory)? {
+        let part = directory.join(&name);
+        if let Some(partition) = number(&part.join("partition"))? {
+            let start = number(&part.join("start"))?.unwrap_or(0).saturating_mul(SYSFS_SECTOR);
+            shown.push((partition, start, name));
+        }
+    }
+    Ok(shown)
+}
+
 /// The partitions of `disk` that the kernel shows, with what the table says of them, in order of their numbers.
 ///
 /// None where the disk has no GUID partition table.
@@ -204,15 +218,7 @@ pub fn disk_of(device: &Path) -> Result<Disk, BlockError> {
 /// # Errors
 /// When the disk does not answer, its table is damaged, or the kernel has not read it since it was written.
 pub fn partitions(disk: &Disk) -> Result<Vec<Partition>, BlockError> {
-    let directory = Path::new(CLASS).join(&disk.name);
-    let mut shown = Vec::new();
-    for name in names(&directory)? {
-        let part = directory.join(&name);
-        if let Some(partition) = number(&part.join("partition"))? {
-            let start = number(&part.join("start"))?.unwrap_or(0).saturating_mul(SYSFS_SECTOR);
-            shown.push((partition, start, name));
-        }
-    }
+    let shown = shown(&Path::new(CLASS).join(&disk.name))?;
     // Without partitions in the kernel's view nothing is read: an empty drive or a floppy would take seconds to say so.
     if shown.is_empty() {
         return Ok(Vec::new());
@@ -281,6 +287,16 @@ mod tests {
         assert_eq!(disk_in(class.path(), "vda1").unwrap(), None);
         assert_eq!(disk_in(class.path(), "nvme0c0n1").unwrap(), None);
         assert_eq!(disk_in(class.path(), "gone").unwrap(), None);
+    }
+
+    #[test]
+    fn finds_partitions_among_attributes() {
+        let disk = tempfile::tempdir().unwrap();
+        write(&disk.path().join("alignment_offset"), "0\n");
+        write(&disk.path().join("queue/logical_block_size"), "512\n");
+        write(&disk.path().join("vda2/partition"), "2\n");
+        write(&disk.path().join("vda2/start"), "2048\n");
+        assert_eq!(shown(disk.path()).unwrap(), [(2, 1 << 20, "vda2".to_owned())]);
     }
 
     #[test]
