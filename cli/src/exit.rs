@@ -54,9 +54,19 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
             _ => None,
         };
     }
-    let error = cause.downcast_ref::<OciError>()?;
-    if error.is_unavailable() {
-        return Some(UNAVAILABLE);
+    match cause.downcast_ref::<OciError>()? {
+        OciError::Unreachable { .. }
+        | OciError::Tls { .. }
+        | OciError::TooManyRequests { .. }
+        | OciError::ServerError { .. }
+        | OciError::Interrupted { .. } => Some(UNAVAILABLE),
+        OciError::ManifestDigestMismatch { .. }
+        | OciError::ConfigDigestMismatch { .. }
+        | OciError::LayerDigestMismatch { .. }
+        | OciError::Truncated { .. }
+        | OciError::Oversized { .. }
+        | OciError::Limit { .. }
+        | OciError::UnsupportedMediaType { .. } => Some(REFUSED),
+        _ => None,
     }
-    error.is_refusal().then_some(REFUSED)
 }

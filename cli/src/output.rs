@@ -11,7 +11,7 @@ use std::{
 use anyhow::Context as _;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use rocketos_model::BlobDigest;
-use rocketos_oci::Progress;
+use rocketos_oci::{Layer as OciLayer, Progress};
 use serde_json::{Value, json};
 
 use crate::args;
@@ -37,6 +37,14 @@ struct Layer {
 struct State {
     layers: HashMap<BlobDigest, Layer>,
     order: Vec<BlobDigest>,
+}
+
+impl State {
+    fn add(&mut self, layer: Layer) -> bool {
+        self.order.push(layer.digest);
+        self.layers.insert(layer.digest, layer);
+        true
+    }
 }
 
 /// Shows what happens.
@@ -128,19 +136,16 @@ impl Reporter {
 }
 
 impl Progress for Reporter {
-    fn layer_started(&self, layer: &BlobDigest, size: u64) {
-        let bar = self.bar(layer, size);
+    fn layer_started(&self, layer: &OciLayer) {
+        let bar = self.bar(&layer.digest, layer.size);
         self.with(|state| {
-            state.order.push(*layer);
-            let entry = Layer { digest: *layer, bar, size, done: 0, cached: false, announced: 0 };
-            state.layers.insert(*layer, entry);
-            true
+            state.add(Layer { digest: layer.digest, bar, size: layer.size, done: 0, cached: false, announced: 0 })
         });
     }
 
-    fn layer_advanced(&self, layer: &BlobDigest, bytes: u64) {
+    fn layer_advanced(&self, layer: &OciLayer, bytes: u64) {
         self.with(|state| {
-            let Some(layer) = state.layers.get_mut(layer) else { return false };
+            let Some(layer) = state.layers.get_mut(&layer.digest) else { return false };
             layer.done += bytes;
             if let Some(bar) = &layer.bar {
                 bar.inc(bytes);
@@ -153,9 +158,9 @@ impl Progress for Reporter {
         });
     }
 
-    fn layer_done(&self, layer: &BlobDigest) {
+    fn layer_done(&self, layer: &OciLayer) {
         self.with(|state| {
-            let Some(layer) = state.layers.get_mut(layer) else { return false };
+            let Some(layer) = state.layers.get_mut(&layer.digest) else { return false };
             layer.done = layer.size;
             if let Some(bar) = &layer.bar {
                 bar.finish_and_clear();
@@ -164,12 +169,10 @@ impl Progress for Reporter {
         });
     }
 
-    fn layer_skipped(&self, layer: &BlobDigest, size: u64) {
+    fn layer_skipped(&self, layer: &OciLayer) {
+        let size = layer.size;
         self.with(|state| {
-            state.order.push(*layer);
-            let entry = Layer { digest: *layer, bar: None, size, done: size, cached: true, announced: size };
-            state.layers.insert(*layer, entry);
-            true
+            state.add(Layer { digest: layer.digest, bar: None, size, done: size, cached: true, announced: size })
         });
     }
 }

@@ -29,7 +29,7 @@ impl Puller {
             .enable_all()
             .build()
             .context("starting the asynchronous runtime")?;
-        let reader = Reader::new(ReaderConfig::from_system()?)?;
+        let reader = Reader::new(ReaderConfig::system())?;
         Ok(Self { runtime, reader })
     }
 
@@ -65,7 +65,7 @@ pub fn check_bootable(resolved: &Resolved) -> anyhow::Result<()> {
     if resolved.label(labels::BOOTC) != Some("1") {
         bail!("the image is not bootable: it lacks the label {}=1", labels::BOOTC);
     }
-    let here = rocketos_oci::host_architecture();
+    let here = rocketos_oci::running_architecture();
     let found = resolved.architecture();
     ensure!(found == here, "the image is for {found}, this machine is {here}");
     Ok(())
@@ -77,7 +77,7 @@ fn check_room(resolved: &Resolved, store: &Store) -> anyhow::Result<()> {
     if missing == 0 {
         return Ok(());
     }
-    let total: u64 = resolved.layers.iter().map(|layer| layer.size).sum();
+    let total = resolved.layer_bytes();
     let number = |key| resolved.label(key).and_then(|text: &str| text.parse::<u64>().ok());
     let whole = match (number(labels::BYTES), number(labels::OBJECTS)) {
         (Some(bytes), Some(objects)) => bytes.saturating_add(objects.saturating_mul(PER_OBJECT)),

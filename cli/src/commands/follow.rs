@@ -1,7 +1,7 @@
 //! `upgrade` and `switch`: bring an image, to boot next.
 
 use anyhow::{Context as _, anyhow};
-use rocketos_deploy::{Activation, Node, Roles, prune, rollback, roles, stage};
+use rocketos_deploy::{Activation, Node, Roles, prune, roles, rollback, stage};
 use rocketos_model::{ImageReference, ManifestDigest};
 use serde_json::json;
 
@@ -59,9 +59,10 @@ pub fn upgrade(args: &Upgrade) -> anyhow::Result<()> {
     if args.from_downloaded {
         activate_downloaded(&node, args.json)?;
     } else {
-        let followed = current.staged.as_ref().or(current.booted.as_ref()).ok_or_else(|| {
-            anyhow!("the running deployment has no origin; 'rocketctl switch <image>' gives it one")
-        })?;
+        let followed =
+            current.staged.as_ref().or(current.booted.as_ref()).ok_or_else(|| {
+                anyhow!("the running deployment has no origin; 'rocketctl switch <image>' gives it one")
+            })?;
         let reference = followed.origin.image.clone();
         let activation = if args.download_only { Activation::Later } else { Activation::Tried };
         let reporter = Reporter::new(&args.progress)?;
@@ -124,9 +125,8 @@ fn bring(
     pull::check_bootable(&resolved)?;
     // Room first for what comes, from what nobody needs any more.
     prune(node, false).context("making room")?;
-    let image = puller
-        .pull(&resolved, &node.store, reporter)
-        .with_context(|| format!("pulling {reference} ({digest})"))?;
+    let image =
+        puller.pull(&resolved, &node.store, reporter).with_context(|| format!("pulling {reference} ({digest})"))?;
     reporter.step("Staging");
     stage(node, &image, reference, activation)
         .with_context(|| format!("staging deployment {}", digest.deployment()))?;
@@ -139,9 +139,9 @@ fn bring(
 }
 
 fn activate_downloaded(node: &Node, json: bool) -> anyhow::Result<()> {
-    let id = node.downloaded()?.ok_or_else(|| {
-        anyhow!("nothing is downloaded; 'rocketctl upgrade --download-only' does that")
-    })?;
+    let id = node
+        .downloaded()?
+        .ok_or_else(|| anyhow!("nothing is downloaded; 'rocketctl upgrade --download-only' does that"))?;
     let deployment = rollback(node, Some(&id)).context("activating what was downloaded")?;
     node.set_downloaded(None)?;
     say(json, Outcome::Staged, &deployment.origin.image, &deployment.origin.manifest_digest);

@@ -110,9 +110,7 @@ fn references(source: &Source) -> anyhow::Result<(ImageReference, ImageReference
         None => own_image()?,
     };
     let follow = match &source.target_imgref {
-        Some(text) => {
-            text.parse().or_else(|_| ImageReference::from_parts(&source.target_transport, text))?
-        }
+        Some(text) => text.parse().or_else(|_| ImageReference::from_parts(&source.target_transport, text))?,
         // podman's storage is not there on the node; the name under which it came from a registry is.
         None => match &from {
             ImageReference::Storage { name } => format!("docker://{name}").parse().with_context(|| {

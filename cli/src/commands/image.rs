@@ -1,0 +1,30 @@
+//! `image`: what people who build images need.
+
+mod inspect;
+mod seal;
+
+use std::{fs, path::Path};
+
+use anyhow::Context as _;
+use rocketos_model::ImageReference;
+
+use crate::{args::Image, pull::Puller};
+
+/// Does it.
+pub fn run(verb: &Image) -> anyhow::Result<()> {
+    match verb {
+        Image::Seal { root, output, quiet } => seal::run(root, output, *quiet),
+        Image::Attach { reference, file, artifact_type } => attach(reference, file, artifact_type),
+        Image::Inspect { reference, json } => inspect::run(reference, *json),
+    }
+}
+
+fn attach(reference: &str, file: &Path, artifact_type: &str) -> anyhow::Result<()> {
+    let reference: ImageReference = reference.parse()?;
+    let bytes = fs::read(file).with_context(|| format!("reading {}", file.display()))?;
+    let digest = Puller::new()?
+        .attach(&reference, artifact_type, bytes)
+        .with_context(|| format!("attaching {} to {reference}", file.display()))?;
+    println!("Attached {} to {reference} as {digest}.", file.display());
+    Ok(())
+}

@@ -1,0 +1,72 @@
+//! `image seal`.
+
+use std::{env, io::IsTerminal as _, path::Path, sync::Mutex};
+
+use anyhow::Context as _;
+use indicatif::{ProgressBar, ProgressStyle};
+use rocketos_image::{Progress, SealOptions, Step, seal};
+
+/// The newest a file of an image may be, in seconds since 1970 (reproducible-builds.org).
+const NEWEST: &str = "SOURCE_DATE_EPOCH";
+
+/// Bars on a terminal.
+struct Bars {
+    shown: bool,
+    bar: Mutex<Option<ProgressBar>>,
+}
+
+fn word(step: Step) -> &'static str {
+    match step {
+        Step::Survey => "Reading",
+        Step::Copy => "Copying",
+        Step::Digest => "Hashing",
+        Step::Initramfs => "Compressing",
+    }
+}
+
+impl Progress for Bars {
+    fn begin(&self, step: Step, total: Option<u64>) {
+        if !self.shown {
+            return;
+        }
+        let bar = match total {
+            Some(total) => ProgressBar::new(total).with_style(
+                ProgressStyle::with_template("{prefix:12} {bar:40} {bytes}/{total_bytes}")
+                    .unwrap_or_else(|_| ProgressStyle::default_bar()),
+            ),
+            None => ProgressBar::new_spinner(),
+        };
+        bar.set_prefix(word(step));
+        if let Ok(mut current) = self.bar.lock() {
+            *current = Some(bar);
+        }
+    }
+
+    fn advance(&self, by: u64) {
+        if let Ok(current) = self.bar.lock()
+            && let Some(bar) = current.as_ref()
+        {
+            bar.inc(by);
+        }
+    }
+
+    fn end(&self) {
+        if let Ok(mut current) = self.bar.lock()
+            && let Some(bar) = current.take()
+        {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// Seals a root, and says in one line of JSON what it came to.
+pub fn run(root: &Path, output: &Path, quiet: bool) -> anyhow::Result<()> {
+    let mut options = SealOptions::new(root, output);
+    if let Ok(text) = env::var(NEWEST) {
+        options.newest = Some(text.parse().with_context(|| format!("reading {NEWEST}={text}"))?);
+    }
+    let bars = Bars { shown: !quiet && std::io::stderr().is_terminal(), bar: Mutex::new(None) };
+    let facts = seal(&options, &bars).with_context(|| format!("sealing {}", root.display()))?;
+    println!("{}", serde_json::to_string(&facts)?);
+    Ok(())
+}
