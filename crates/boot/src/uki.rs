@@ -116,10 +116,7 @@ impl Section {
     }
 
     fn memory_range(&self) -> (u64, u64) {
-        (
-            self.virtual_address.into(),
-            u64::from(self.virtual_address) + u64::from(self.virtual_size),
-        )
+        (self.virtual_address.into(), u64::from(self.virtual_address) + u64::from(self.virtual_size))
     }
 
     fn encode(&self) -> [u8; SECTION_HEADER] {
@@ -152,13 +149,11 @@ struct Headers {
 }
 
 fn slice<'a>(bytes: &'a [u8], at: usize, length: usize, what: &str) -> Result<&'a [u8], UkiError> {
-    at.checked_add(length)
-        .and_then(|end| bytes.get(at..end))
-        .ok_or_else(|| UkiError::Truncated {
-            what: what.to_owned(),
-            needed: (at as u64).saturating_add(length as u64),
-            found: bytes.len() as u64,
-        })
+    at.checked_add(length).and_then(|end| bytes.get(at..end)).ok_or_else(|| UkiError::Truncated {
+        what: what.to_owned(),
+        needed: (at as u64).saturating_add(length as u64),
+        found: bytes.len() as u64,
+    })
 }
 
 fn u16_at(bytes: &[u8], at: usize, what: &str) -> Result<u16, UkiError> {
@@ -178,9 +173,7 @@ fn put_u32(bytes: &mut [u8], at: usize, value: u32) {
 fn alignment(value: u32, name: &str) -> Result<u32, UkiError> {
     match value.is_power_of_two() && value <= ALIGNMENT {
         true => Ok(value),
-        false => Err(UkiError::Malformed(format!(
-            "{name} is {value}, not a power of two up to {ALIGNMENT}"
-        ))),
+        false => Err(UkiError::Malformed(format!("{name} is {value}, not a power of two up to {ALIGNMENT}"))),
     }
 }
 
@@ -219,9 +212,8 @@ fn parse(bytes: &[u8]) -> Result<Headers, UkiError> {
         && optional_size >= certificates + 8
         && u32_at(bytes, optional + certificates, "the data directories")? != 0;
     let table = optional + optional_size;
-    let sections = (0..count)
-        .map(|index| parse_section(bytes, table + index * SECTION_HEADER))
-        .collect::<Result<Vec<_>, _>>()?;
+    let sections =
+        (0..count).map(|index| parse_section(bytes, table + index * SECTION_HEADER)).collect::<Result<Vec<_>, _>>()?;
     Ok(Headers {
         file_header,
         optional,
@@ -256,17 +248,11 @@ fn parse_section(bytes: &[u8], at: usize) -> Result<Section, UkiError> {
 
 /// Refuses ranges that share a byte; empty ones share nothing.
 fn disjoint(sections: &[Section], range: fn(&Section) -> (u64, u64)) -> Result<(), UkiError> {
-    let mut sorted: Vec<_> = sections
-        .iter()
-        .filter(|section| range(section).0 < range(section).1)
-        .collect();
+    let mut sorted: Vec<_> = sections.iter().filter(|section| range(section).0 < range(section).1).collect();
     sorted.sort_by_key(|section| range(section));
     for pair in sorted.windows(2) {
         if range(pair[1]).0 < range(pair[0]).1 {
-            return Err(UkiError::Overlap {
-                first: pair[0].name.clone(),
-                second: pair[1].name.clone(),
-            });
+            return Err(UkiError::Overlap { first: pair[0].name.clone(), second: pair[1].name.clone() });
         }
     }
     Ok(())
@@ -284,17 +270,11 @@ fn check(bytes: &[u8], headers: &Headers) -> Result<(), UkiError> {
             });
         }
         if section.size > 0 && from < table_end as u64 {
-            return Err(UkiError::Overlap {
-                first: "the headers".to_owned(),
-                second: section.name.clone(),
-            });
+            return Err(UkiError::Overlap { first: "the headers".to_owned(), second: section.name.clone() });
         }
         let (from, to) = section.memory_range();
         if from < table_end as u64 || to > u64::from(headers.size_of_image) {
-            return Err(UkiError::Malformed(format!(
-                "section {} lies outside the image in memory",
-                section.name
-            )));
+            return Err(UkiError::Malformed(format!("section {} lies outside the image in memory", section.name)));
         }
     }
     disjoint(&headers.sections, Section::file_range)?;
@@ -321,10 +301,7 @@ pub fn read_section<'a>(bytes: &'a [u8], name: &str) -> Result<Option<&'a [u8]>,
     let Some(section) = named.next() else { return Ok(None) };
     match named.count() {
         0 => slice(bytes, section.offset as usize, section.len() as usize, name).map(Some),
-        more => Err(UkiError::Count {
-            name: name.to_owned(),
-            found: more + 1,
-        }),
+        more => Err(UkiError::Count { name: name.to_owned(), found: more + 1 }),
     }
 }
 
@@ -333,10 +310,7 @@ pub fn read_section<'a>(bytes: &'a [u8], name: &str) -> Result<Option<&'a [u8]>,
 /// # Errors
 /// As [`read_section`], when it is missing, and when it is not UTF-8.
 pub fn text<'a>(bytes: &'a [u8], name: &str) -> Result<&'a str, UkiError> {
-    let content = read_section(bytes, name)?.ok_or_else(|| UkiError::Count {
-        name: name.to_owned(),
-        found: 0,
-    })?;
+    let content = read_section(bytes, name)?.ok_or_else(|| UkiError::Count { name: name.to_owned(), found: 0 })?;
     let end = content.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     str::from_utf8(&content[..end])
         .ok()
@@ -362,11 +336,7 @@ pub fn cmdline(bytes: &[u8]) -> Result<String, UkiError> {
 
 fn too_large(what: &str) -> impl FnOnce() -> UkiError {
     let what = what.to_owned();
-    move || UkiError::TooLarge {
-        what,
-        found: u64::from(u32::MAX) + 1,
-        limit: u64::from(u32::MAX),
-    }
+    move || UkiError::TooLarge { what, found: u64::from(u32::MAX) + 1, limit: u64::from(u32::MAX) }
 }
 
 fn round_up(value: usize, alignment: u32, what: &str) -> Result<u32, UkiError> {
@@ -378,8 +348,7 @@ fn round_up(value: usize, alignment: u32, what: &str) -> Result<u32, UkiError> {
 
 /// Puts `added` behind the sections of `stub`, in that order.
 ///
-/// A section the stub has already (`.sbat`) is replaced in place where the new content fits. `.linux` gets the size in
-/// memory that the kernel's own header asks for. The checksum is zero, which UEFI does not look at; the time stamp is
+/// A section the stub has already (`.sbat`) is replaced in place where the new content fits. The checksum is zero, which UEFI does not look at; the time stamp is
 /// the stub's; the same input gives the same bytes.
 ///
 /// # Errors
@@ -397,9 +366,7 @@ pub fn assemble(stub: &[u8], added: &[(&str, &[u8])]) -> Result<Vec<u8>, UkiErro
         if name.is_empty() || name.len() > 8 || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(UkiError::Malformed(format!("'{name}' is no section name")));
         }
-        let existing = headers.sections[..original]
-            .iter_mut()
-            .find(|section| section.name == *name);
+        let existing = headers.sections[..original].iter_mut().find(|section| section.name == *name);
         if let Some(section) = existing {
             replace(&mut out, section, content, headers.file_alignment)?;
             continue;
@@ -408,9 +375,7 @@ pub fn assemble(stub: &[u8], added: &[(&str, &[u8])]) -> Result<Vec<u8>, UkiErro
         out.resize(section.offset as usize, 0);
         out.extend_from_slice(content);
         out.resize(section.offset as usize + section.size as usize, 0);
-        initialized = initialized
-            .checked_add(section.virtual_size)
-            .ok_or_else(too_large("the image"))?;
+        initialized = initialized.checked_add(section.virtual_size).ok_or_else(too_large("the image"))?;
         headers.sections.push(section);
     }
     let end = headers.sections.last().map_or(0, |last| last.memory_range().1);
@@ -467,11 +432,6 @@ fn place(out: &[u8], headers: &Headers, name: &str, content: &[u8]) -> Result<Se
         return Err(UkiError::HeaderFull(name.to_owned()));
     }
     let length = u32::try_from(content.len()).map_err(|_| too_large(name)())?;
-    let virtual_size = match name {
-        // The kernel runs in place and needs its .bss behind it (ukify does likewise since 256).
-        ".linux" => parse(content).map_or(length, |kernel| kernel.size_of_image).max(length),
-        _ => length,
-    };
     let last = headers
         .sections
         .iter()
@@ -481,7 +441,7 @@ fn place(out: &[u8], headers: &Headers, name: &str, content: &[u8]) -> Result<Se
     let last = usize::try_from(last).map_err(|_| too_large(name)())?;
     Ok(Section {
         name: name.to_owned(),
-        virtual_size,
+        virtual_size: length,
         virtual_address: round_up(last, headers.section_alignment, name)?,
         offset: round_up(out.len(), headers.file_alignment, name)?,
         size: round_up(content.len(), headers.file_alignment, name)?,
