@@ -121,7 +121,7 @@ mod tests {
         let pax = format!("{} path={long}\n", long.len() + 10);
         let mut pax_block = [0; 512];
         pax_block[..pax.len()].copy_from_slice(pax.as_bytes());
-        let big = 10_u64 << 30;
+        let big = 7_u64 << 30;
         let mut archive = file(&[
             &header("blobs/", b'5', 0),
             &header("./index.json", b'0', 5),

@@ -32,7 +32,9 @@ pub fn challenges(header: &str) -> Vec<Challenge> {
             current = Some((scheme.to_ascii_lowercase(), Vec::new()));
         }
         if let (Some((_, parameters)), Some((key, value))) = (&mut current, parameter.split_once('=')) {
-            let value = value.trim().trim_matches('"').replace("\\\"", "\"");
+            let value = value.trim();
+            let quoted = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
+            let value = quoted.unwrap_or(value).replace("\\\"", "\"");
             parameters.push((key.trim().to_ascii_lowercase(), value));
         }
     }
