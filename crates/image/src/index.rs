@@ -131,7 +131,8 @@ impl<'a> Node<'a> {
             .zip(&last.key[skip..])
             .take_while(|(a, b)| a == b)
             .count();
-        let end = skip + shared;
+        // depmod gives the topmost node no prefix.
+        let end = if skip == 0 { 0 } else { skip + shared };
         let own = values.iter().take_while(|value| value.key.len() == end).count();
         let children = values[own..]
             .chunk_by(|a, b| a.key[end] == b.key[end])

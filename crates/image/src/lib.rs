@@ -30,6 +30,6 @@ mod seal;
 mod survey;
 
 pub use error::SealError;
-pub use lint::{Finding, LintOptions, Severity, lint};
+pub use lint::{CheckFacts, Finding, LintOptions, Outcome, Severity, checks, lint};
 pub use progress::{Progress, Silent, Step};
 pub use seal::{SealFacts, SealOptions, seal};

@@ -250,6 +250,17 @@ fn reasoned(path: &Path) -> Result<Vec<Line>, SealError> {
         .collect())
 }
 
+/// Absolute paths with their reasons, without the leading `/`; none where the file is missing.
+pub(crate) fn paths(file: &Path) -> Result<std::collections::BTreeSet<String>, SealError> {
+    reasoned(file)?
+        .into_iter()
+        .map(|line| match line.text.strip_prefix('/') {
+            Some(path) => Ok(path.to_owned()),
+            None => Err(line.error(format!("'{}' does not begin with '/'", line.text))),
+        })
+        .collect()
+}
+
 fn optional(text: &str) -> (&str, bool) {
     text.strip_suffix('?').map_or((text, false), |name| (name, true))
 }
@@ -291,7 +302,7 @@ fn initramfs_module(line: Line) -> Result<InitramfsModule, SealError> {
 }
 
 /// `config.required` keeps the kernel's own way of saying that an option is unset.
-fn config(folder: &Path, drop_ins: &Path) -> Result<Vec<ConfigRule>, SealError> {
+pub(crate) fn config(folder: &Path, drop_ins: &Path) -> Result<Vec<ConfigRule>, SealError> {
     let rule = "config.required";
     let mut lines = numbered(&folder.join(rule))?;
     for path in drop_ins_of(drop_ins, rule)? {

@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Where the sealer keeps its rules.
-const RULES: &str = "/usr/share/rocketos/seal";
+pub(crate) const RULES: &str = "/usr/share/rocketos/seal";
 /// The program that becomes /init of the initramfs.
 const INIT: &str = "/usr/lib/rocketos/init";
 /// systemd's stub, which starts the kernel inside the UKI.
@@ -210,8 +210,8 @@ fn write_uki(
         (".osrel", release.text.as_bytes()),
         (".cmdline", arguments.as_bytes()),
         (".uname", kernel_release.as_bytes()),
-        (".initrd", initramfs),
         (".linux", &kernel),
+        (".initrd", initramfs),
     ];
     let image = uki::assemble(&stub, &sections).map_err(|source| SealError::Uki {
         stub: options.stub.clone(),

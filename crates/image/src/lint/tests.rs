@@ -1,0 +1,1 @@
+//! Each check against a small tree that lacks just that.
