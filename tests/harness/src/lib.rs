@@ -1,1 +1,26 @@
-//! The test harness.
+//! The test harness: builds images, makes disks of them, boots machines and talks to them.
+//!
+//! It owns everything that starts a program on the host on behalf of a test or of `xtask`; it knows the
+//! project's images and verbs only by their documented names (`docs/contracts.md`). Every program it starts
+//! has a time limit and dies with the value that started it.
+//!
+//! Called by the integration tests beside it and by `xtask`.
+
+pub mod command;
+pub mod credentials;
+pub mod guest;
+pub mod images;
+pub mod installer;
+pub mod paths;
+pub mod progress;
+pub mod qemu;
+pub mod registry;
+pub mod tools;
+
+pub use credentials::Credentials;
+pub use guest::{Guest, Output};
+pub use images::{Images, Release};
+pub use progress::Progress;
+pub use qemu::{Bus, Disk, Ended, Format, Machine, Running};
+pub use registry::Registry;
+pub use tools::Tools;

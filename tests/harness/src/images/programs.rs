@@ -1,0 +1,48 @@
+//! The programs an image carries, compiled here and handed in.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::command::Run;
+use crate::paths;
+
+/// What a cold release build may take on two cores.
+const COMPILE_LIMIT: Duration = Duration::from_secs(2400);
+/// Static programs are built for this target even on itself: the flags must not reach build scripts.
+const STATIC_TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// Returns the folder that `Containerfile.d/11-tools-handin` has as its context.
+pub(super) fn folder() -> PathBuf {
+    paths::work().join("tools")
+}
+
+/// Compiles `rocketctl` and the initramfs program, and puts them where the build finds them.
+pub(super) fn compile() -> Result<()> {
+    cargo(&["build", "--release", "-p", "rocketctl"]).attached().context("compiling rocketctl")?;
+    cargo(&["build", "--release", "-p", "rocketos-initramfs", "--target", STATIC_TARGET])
+        .env("OPENSSL_STATIC", "1")
+        .env("PCRE2_SYS_STATIC", "1")
+        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        .attached()
+        .context("compiling the initramfs program")?;
+    std::fs::create_dir_all(folder()).with_context(|| format!("making {}", folder().display()))?;
+    let target = paths::target();
+    hand_in(&target.join("release/rocketctl"), "rocketctl")?;
+    hand_in(&target.join(STATIC_TARGET).join("release/rocketos-initramfs"), "init")
+}
+
+fn cargo(args: &[&str]) -> Run {
+    Run::new("cargo").args(args).limit(COMPILE_LIMIT).printed()
+}
+
+/// Copies a program when it differs: an untouched copy keeps podman's cache valid.
+fn hand_in(program: &Path, name: &str) -> Result<()> {
+    let to = folder().join(name);
+    let fresh = std::fs::read(program).with_context(|| format!("reading {}", program.display()))?;
+    if std::fs::read(&to).is_ok_and(|old| old == fresh) {
+        return Ok(());
+    }
+    std::fs::copy(program, &to).with_context(|| format!("copying to {}", to.display())).map(drop)
+}

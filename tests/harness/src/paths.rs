@@ -1,0 +1,25 @@
+//! Where things are: the checkout, cargo's target folder and what the harness keeps in it.
+
+use std::path::{Path, PathBuf};
+
+/// Returns the root of the checkout this harness was compiled from.
+pub fn workspace() -> &'static Path {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    tests.parent().unwrap_or(tests)
+}
+
+/// Returns cargo's target folder: `CARGO_TARGET_DIR`, else `target/` of the checkout.
+pub fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| workspace().join("target"), |dir| workspace().join(PathBuf::from(dir)))
+}
+
+/// Returns the folder of the hermetic tools, shared by all runs.
+pub fn tools() -> PathBuf {
+    target().join("tools")
+}
+
+/// Returns the folder for what one run leaves for the next: disks, layouts, archives, logs.
+pub fn work() -> PathBuf {
+    target().join("work")
+}

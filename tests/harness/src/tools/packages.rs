@@ -1,0 +1,56 @@
+//! Packages of the host's own distribution.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::command::Run;
+use crate::progress::Progress;
+
+/// What apt-get may take over a slow network.
+const APT_LIMIT: Duration = Duration::from_secs(1200);
+
+/// Package, and a file that shows that it or its equal is there.
+const NEEDED: &[(&str, &str)] = &[
+    ("build-essential", "/usr/bin/cc"),
+    ("pkg-config", "/usr/bin/pkg-config"),
+    ("libssl-dev", "/usr/include/openssl/ssl.h"),
+    ("libpcre2-dev", "/usr/include/pcre2.h"),
+    ("podman", "/usr/bin/podman"),
+    ("crun", "/usr/bin/crun"),
+    ("netavark", "/usr/lib/podman/netavark"),
+    ("uidmap", "/usr/bin/newuidmap"),
+    ("mmdebstrap", "/usr/bin/mmdebstrap"),
+    ("debian-archive-keyring", "/usr/share/keyrings/debian-archive-keyring.gpg"),
+    ("ca-certificates", "/etc/ssl/certs/ca-certificates.crt"),
+];
+
+/// Installs what is missing, or says what to type where this process may not.
+pub(super) fn ensure(progress: &Progress) -> Result<()> {
+    let missing: Vec<&str> =
+        NEEDED.iter().filter(|(_, file)| !Path::new(file).exists()).map(|(package, _)| *package).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names = missing.join(" ");
+    if !Path::new("/usr/bin/apt-get").exists() {
+        bail!("this host has no apt-get; install what Debian calls: {names}");
+    }
+    if !rustix::process::geteuid().is_root() {
+        bail!(
+            "packages are missing and only root can install them; type:\n  \
+             sudo apt-get update && sudo apt-get install --no-install-recommends {names}"
+        );
+    }
+    progress.step(&format!("installing {names}"), || {
+        apt(&["update"]).context("refreshing apt's lists")?;
+        let mut args = vec!["install", "--yes", "--no-install-recommends"];
+        args.extend(&missing);
+        apt(&args).with_context(|| format!("installing {names}"))
+    })
+}
+
+fn apt(args: &[&str]) -> Result<()> {
+    Run::new("apt-get").args(args).env("DEBIAN_FRONTEND", "noninteractive").limit(APT_LIMIT).quiet()
+}

@@ -1,0 +1,77 @@
+//! `test`: all tests, in sections with durations.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Result;
+use rocketos_tests::command::Run;
+use rocketos_tests::{Images, Progress, Tools, paths};
+
+/// What one section may take.
+const SECTION: Duration = Duration::from_secs(3600);
+/// What the sections of `--long` may take each.
+const LONG_SECTION: Duration = Duration::from_secs(12 * 3600);
+/// Tells the tests that hours may pass.
+const LONG: &str = "ROCKETOS_TESTS_LONG";
+/// Integration tests of `rocketos-tests`, in the order they run. Each that machines or images take part in runs its
+/// tests one after the other: two machines at once would starve each other.
+const SECTIONS: &[(&str, &str)] = &[
+    ("harness", "the harness itself"),
+    ("image", "images"),
+    ("boot", "machines: install, upgrade, roll back"),
+    ("attack", "machines: tampering"),
+    ("crash", "machines: power cuts"),
+];
+
+/// How to test.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Run for hours: more power cuts, all of them booted.
+    #[arg(long)]
+    long: bool,
+    /// Only the sections so named: units, harness, image, boot, attack, crash.
+    sections: Vec<String>,
+}
+
+/// Runs them; the first section that fails ends it.
+pub fn run(args: &Args) -> Result<()> {
+    let progress = Progress::new();
+    Tools::ensure(&progress)?;
+    let chosen = |name: &str| args.sections.is_empty() || args.sections.iter().any(|section| section == name);
+    let limit = if args.long { LONG_SECTION } else { SECTION };
+    let cargo = |words: &[&str]| {
+        let run = Run::new("cargo").arg("test").args(words).limit(limit).printed();
+        if args.long { run.env(LONG, "1") } else { run }
+    };
+    if chosen("units") {
+        section("units and commands");
+        progress.step("units and commands", || {
+            cargo(&["--workspace", "--exclude", "rocketos-tests"]).attached()?;
+            cargo(&["-p", "rocketos-tests", "--lib"]).attached()
+        })?;
+    }
+    let present: Vec<_> = SECTIONS.iter().filter(|(name, _)| chosen(name) && exists(name)).collect();
+    if present.iter().any(|(name, _)| *name != "harness") {
+        section("images for the tests");
+        Images::new(&progress).foundation()?;
+    }
+    for (name, title) in present {
+        section(title);
+        progress.step(title, || {
+            cargo(&["-p", "rocketos-tests", "--test", name, "--", "--nocapture", "--test-threads=1"]).attached()
+        })?;
+    }
+    println!("\n{}", progress.table());
+    Ok(())
+}
+
+fn section(title: &str) {
+    println!("\n== {title}");
+}
+
+/// A section without tests yet is passed over; cargo would take its name for a mistake.
+fn exists(name: &str) -> bool {
+    let manifest = paths::workspace().join("tests/Cargo.toml");
+    let line = format!("name = \"{name}\"");
+    std::fs::read_to_string::<&Path>(&manifest).is_ok_and(|text| text.lines().any(|found| found == line))
+}
