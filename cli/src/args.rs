@@ -234,6 +234,27 @@ pub struct Prune {
 /// `image`.
 #[derive(Debug, Subcommand)]
 pub enum Image {
+    /// Check an unpacked image.
+    Lint {
+        /// Its root; the one this runs in where absent.
+        #[arg(long, default_value = "/")]
+        root: PathBuf,
+        /// The folder of the rules that images are sealed by; the sealer's where absent.
+        #[arg(long)]
+        rules: Option<PathBuf>,
+        /// A check to leave out.
+        #[arg(long, value_name = "CHECK")]
+        skip: Vec<String>,
+        /// Let warnings fail too.
+        #[arg(long)]
+        fatal_warnings: bool,
+        /// List the checks.
+        #[arg(long)]
+        list: bool,
+        /// Print the findings as JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Split a root into layers and seal it with a kernel.
     Seal {
         /// The root to seal.

@@ -17,7 +17,7 @@ pub fn document(roles: &Roles, downloaded: Option<&DeploymentId>) -> Value {
         "kind": "BootcHost",
         "metadata": { "name": "host" },
         "spec": {
-            "image": followed.map(|deployment| reference(deployment)),
+            "image": followed.map(reference),
             "bootOrder": if roles.rollback_queued { "rollback" } else { "default" },
         },
         "status": {

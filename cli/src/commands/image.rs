@@ -1,6 +1,7 @@
 //! `image`: what people who build images need.
 
 mod inspect;
+mod lint;
 mod seal;
 
 use std::{fs, path::Path};
@@ -13,6 +14,10 @@ use crate::{args::Image, pull::Puller};
 /// Does it.
 pub fn run(verb: &Image) -> anyhow::Result<()> {
     match verb {
+        Image::Lint { root, rules, skip, fatal_warnings, list, json } => match list {
+            true => lint::list(*json),
+            false => lint::run(root, rules.clone(), skip, *fatal_warnings, *json),
+        },
         Image::Seal { root, output, quiet } => seal::run(root, output, *quiet),
         Image::Attach { reference, file, artifact_type } => attach(reference, file, artifact_type),
         Image::Inspect { reference, json } => inspect::run(reference, *json),
