@@ -7,7 +7,13 @@ use std::{collections::BTreeSet, path::Path};
 
 use serde_json::{Value, json};
 
-use crate::{SealError, copyright::licences, groups, packages::Packages, plan::Plan, release::Release, survey::Kind};
+use crate::{
+    SealError, copyright::licences, error::read_text, groups, packages::Packages, plan::Plan, release::Release,
+    survey::Kind,
+};
+
+/// Bytes of Debian's version, a short line.
+const DEBIAN_VERSION_BYTES: u64 = 4096;
 
 /// Makes the document. `newest` is its time, in seconds since 1970.
 pub(crate) fn document(
@@ -17,7 +23,7 @@ pub(crate) fn document(
     release: &Release,
     newest: i64,
 ) -> Result<Vec<u8>, SealError> {
-    let distribution = distribution(release);
+    let distribution = distribution(root, release)?;
     let survivors: BTreeSet<usize> = plan
         .kept
         .iter()
@@ -32,7 +38,7 @@ pub(crate) fn document(
             "name": "rocketctl",
             "version": env!("CARGO_PKG_VERSION"),
             "licenses": [{ "expression": env!("CARGO_PKG_LICENSE") }],
-            "purl": format!("pkg:cargo/rocketctl@{}", env!("CARGO_PKG_VERSION")),
+            "purl": format!("pkg:generic/rocketctl@{}", env!("CARGO_PKG_VERSION")),
         }));
     }
     for package in survivors.iter().map(|index| &packages.list[*index]) {
@@ -55,10 +61,8 @@ pub(crate) fn document(
                 { "name": "rocketos:source-version", "value": package.source_version },
             ],
         });
-        let licences: Vec<Value> = licences(root, &package.name)?
-            .into_iter()
-            .map(|name| json!({ "license": { "name": name } }))
-            .collect();
+        let licences: Vec<Value> =
+            licences(root, &package.name)?.into_iter().map(|name| json!({ "license": { "name": name } })).collect();
         if !licences.is_empty() {
             component["licenses"] = licences.into();
         }
@@ -92,17 +96,21 @@ pub(crate) fn document(
     });
     let content = openssl::sha::sha256(document.to_string().as_bytes());
     document["serialNumber"] = format!("urn:uuid:{}", uuid(&content)).into();
-    let mut out = serde_json::to_vec_pretty(&document).map_err(|error| SealError::write("sbom.cdx.json")(error.into()))?;
+    let mut out =
+        serde_json::to_vec_pretty(&document).map_err(|error| SealError::write("sbom.cdx.json")(error.into()))?;
     out.push(b'\n');
     Ok(out)
 }
 
-/// What a purl calls the distribution.
-fn distribution(release: &Release) -> String {
-    match release.field("VERSION_CODENAME") {
+/// What a purl calls the distribution: `debian-13`.
+fn distribution(root: &Path, release: &Release) -> Result<String, SealError> {
+    let version = read_text(root, "etc/debian_version", DEBIAN_VERSION_BYTES)?.unwrap_or_default();
+    let major: String = version.chars().take_while(char::is_ascii_digit).collect();
+    Ok(match release.field("VERSION_CODENAME") {
+        _ if !major.is_empty() => format!("debian-{major}"),
         Some(codename) => escape(codename),
         None => "debian".to_owned(),
-    }
+    })
 }
 
 /// Percent-encodes as package URLs want it.
@@ -143,12 +151,7 @@ fn timestamp(seconds: i64) -> String {
     let day = of_year - (153 * march_month + 2) / 5 + 1;
     let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
-    format!(
-        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z",
-        second / 3600,
-        second / 60 % 60,
-        second % 60
-    )
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", second / 3600, second / 60 % 60, second % 60)
 }
 
 #[cfg(test)]

@@ -85,10 +85,7 @@ mod tests {
             ],
             ..Packages::default()
         };
-        let rule = |name: &str, unless_needed| BuildOnly {
-            package: name.to_owned(),
-            unless_needed,
-        };
+        let rule = |name: &str, unless_needed| BuildOnly { package: name.to_owned(), unless_needed };
         let rules = [
             rule("apt", false),
             rule("libapt", true),

@@ -82,9 +82,7 @@ pub enum SealError {
         found: String,
     },
     /// A module that stays needs one that goes.
-    #[error(
-        "module {module} stays and needs {dependency}, which {rule} leaves out; keep the one, or leave out both"
-    )]
+    #[error("module {module} stays and needs {dependency}, which {rule} leaves out; keep the one, or leave out both")]
     ModuleDependency {
         /// The one that stays.
         module: String,
@@ -138,10 +136,7 @@ impl SealError {
     }
 
     pub(crate) fn malformed(path: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self::Malformed {
-            path: path.into(),
-            problem: problem.into(),
-        }
+        Self::Malformed { path: path.into(), problem: problem.into() }
     }
 }
 
@@ -155,11 +150,7 @@ pub(crate) fn read_bounded(root: &std::path::Path, path: &str, limit: u64) -> Re
         Err(error) => return Err(SealError::read(full)(error)),
     };
     if size > limit {
-        return Err(SealError::TooLarge {
-            path: path.to_owned(),
-            found: size,
-            limit,
-        });
+        return Err(SealError::TooLarge { path: path.to_owned(), found: size, limit });
     }
     std::fs::read(&full).map(Some).map_err(SealError::read(full))
 }

@@ -42,7 +42,8 @@ pub(crate) fn assign(kept: &Survey, packages: &Packages, rules: &Rules) -> BTree
             }
         })
         .collect();
-    let below = |path: &str, top: &str| path.strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let below =
+        |path: &str, top: &str| path.strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     let mut linked: BTreeMap<(u64, u64), usize> = BTreeMap::new();
     kept.iter()
         .map(|(path, entry)| {
@@ -67,9 +68,9 @@ pub(crate) fn assign(kept: &Survey, packages: &Packages, rules: &Rules) -> BTree
 
 /// FNV-1a, 64 bits: the same everywhere and for ever.
 fn spread(name: &str) -> usize {
-    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let hash = name
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     // The upper half is mixed better than the lower.
     (hash >> 32) as usize
 }

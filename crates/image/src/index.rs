@@ -1,8 +1,8 @@
 //! kmod's binary indexes: `modules.dep.bin` and its like.
 //!
-//! Reads and writes the format of kmod's `libkmod-index.h` (magic 0xB007F457, version 2.1): a radix tree whose nodes are
-//! written children first, integers big-endian, a node's reference carrying in its upper bits what the node has. Reading
-//! depmod's index and writing it again gives the same bytes, so that leaving modules out needs no depmod.
+//! Reads and writes the format of kmod's `libkmod-index.h` (magic 0xB007F457, version 2.1): a radix tree, each node
+//! written before its children, integers big-endian, a node's reference carrying in its upper bits what the node has.
+//! Reading depmod's index and writing it again gives the same bytes, so that leaving modules out needs no depmod.
 
 const MAGIC: u32 = 0xB007_F457;
 const VERSION: u32 = 0x0002_0001;
@@ -94,11 +94,7 @@ impl<'a> Reader<'a> {
                 if self.found.len() >= VALUES {
                     return Err("the index has too many values");
                 }
-                self.found.push(Value {
-                    key: key.clone(),
-                    priority,
-                    text: text.to_vec(),
-                });
+                self.found.push(Value { key: key.clone(), priority, text: text.to_vec() });
             }
         }
         for (character, child) in children {
@@ -126,11 +122,7 @@ impl<'a> Node<'a> {
             return Self::default();
         };
         // Sorted: what the first and the last share, all share.
-        let shared = first.key[skip..]
-            .iter()
-            .zip(&last.key[skip..])
-            .take_while(|(a, b)| a == b)
-            .count();
+        let shared = first.key[skip..].iter().zip(&last.key[skip..]).take_while(|(a, b)| a == b).count();
         // depmod gives the topmost node no prefix.
         let end = if skip == 0 { 0 } else { skip + shared };
         let own = values.iter().take_while(|value| value.key.len() == end).count();
@@ -138,32 +130,23 @@ impl<'a> Node<'a> {
             .chunk_by(|a, b| a.key[end] == b.key[end])
             .map(|same| (same[0].key[end], Self::new(same, end + 1)))
             .collect();
-        Self {
-            prefix: &first.key[skip..end],
-            children,
-            values: values[..own].iter().collect(),
-        }
+        Self { prefix: &first.key[skip..end], children, values: values[..own].iter().collect() }
     }
 
+    /// Writes the node and, behind it, its children.
     fn write(&self, out: &mut Vec<u8>) -> u32 {
-        let references: Vec<(u8, u32)> = self
-            .children
-            .iter()
-            .map(|(character, child)| (*character, child.write(out)))
-            .collect();
         let mut reference = to_u32(out.len());
         if !self.prefix.is_empty() {
             out.extend_from_slice(self.prefix);
             out.push(0);
             reference |= HAS_PREFIX;
         }
-        if let Some(((first, _), (last, _))) = references.first().zip(references.last()) {
+        let mut table = 0;
+        let mut lowest = 0;
+        if let Some(((first, _), (last, _))) = self.children.first().zip(self.children.last()) {
             out.extend([*first, *last]);
-            let mut children = references.iter().peekable();
-            for character in *first..=*last {
-                let child = children.next_if(|(next, _)| *next == character);
-                out.extend(child.map_or(0, |(_, reference)| *reference).to_be_bytes());
-            }
+            (table, lowest) = (out.len(), *first);
+            out.resize(table + 4 * (usize::from(last - first) + 1), 0);
             reference |= HAS_CHILDREN;
         }
         if !self.values.is_empty() {
@@ -174,6 +157,11 @@ impl<'a> Node<'a> {
                 out.push(0);
             }
             reference |= HAS_VALUES;
+        }
+        for (character, child) in &self.children {
+            let at = table + 4 * usize::from(character - lowest);
+            let written = child.write(out);
+            out[at..at + 4].copy_from_slice(&written.to_be_bytes());
         }
         reference
     }
@@ -209,20 +197,31 @@ mod tests {
     use super::*;
 
     fn value(key: &str, priority: u32, text: &str) -> Value {
-        Value {
-            key: key.into(),
-            priority,
-            text: text.into(),
-        }
+        Value { key: key.into(), priority, text: text.into() }
+    }
+
+    /// modules.builtin.bin as depmod 34 writes it for the five modules of the example in libkmod-index.h.
+    const DEPMOD: &str = "b007f457000200012000000c616f2000004a000000000000000000000000000000000000000000000000000000000000\
+        00000000000000000000000000000000000000000000e000006a7374c0000054c000005f6b0000000001000000000065\
+        000000000100000000006e006365c0000083000000004000008e00000001000000000065000000000100000000000000\
+        00010000000000";
+
+    #[test]
+    fn gives_back_what_depmod_wrote() {
+        let bytes: Vec<u8> =
+            (0..DEPMOD.len()).step_by(2).map(|at| u8::from_str_radix(&DEPMOD[at..at + 2], 16).unwrap()).collect();
+        let values = read(&bytes).unwrap();
+        let keys: Vec<_> = values.iter().map(|value| str::from_utf8(&value.key).unwrap()).collect();
+        assert_eq!(keys, ["ask", "ate", "on", "once", "one"]);
+        assert_eq!(write(values).unwrap(), bytes);
     }
 
     #[test]
-    fn writes_what_kmod_describes() {
-        // The example of libkmod-index.h: ask, ate, on, once, one.
+    fn reads_what_it_writes() {
         let values = ["ask", "ate", "on", "once", "one"].map(|key| value(key, 1, "v"));
         let written = write(values.to_vec()).unwrap();
         assert_eq!(&written[..8], &[0xb0, 0x07, 0xf4, 0x57, 0, 2, 0, 1]);
-        assert_eq!(&written[12..14], b"k\0");
+        assert_eq!(&written[12..14], b"ao");
         assert_eq!(read(&written).unwrap(), values);
     }
 
@@ -231,12 +230,10 @@ mod tests {
         let values = vec![value("a*", 2, "y"), value("a*", 2, "x"), value("a*", 9, "z"), value("", 0, "empty")];
         let found = read(&write(values).unwrap()).unwrap();
         assert_eq!(found[0], value("", 0, "empty"));
-        assert_eq!(found.iter().map(|value| value.text.as_slice()).collect::<Vec<_>>(), [
-            &b"empty"[..],
-            b"y",
-            b"x",
-            b"z"
-        ]);
+        assert_eq!(
+            found.iter().map(|value| value.text.as_slice()).collect::<Vec<_>>(),
+            [&b"empty"[..], b"y", b"x", b"z"]
+        );
         assert!(read(&write(Vec::new()).unwrap()).unwrap().is_empty());
     }
 

@@ -39,11 +39,7 @@ pub(crate) fn pack(
 ) -> Result<Vec<u8>, SealError> {
     let size = fs::metadata(init).map_err(SealError::read(init))?.len();
     if size > INIT_BYTES {
-        return Err(SealError::TooLarge {
-            path: init.display().to_string(),
-            found: size,
-            limit: INIT_BYTES,
-        });
+        return Err(SealError::TooLarge { path: init.display().to_string(), found: size, limit: INIT_BYTES });
     }
     let init = fs::read(init).map_err(SealError::read(init))?;
     let mut entries: BTreeMap<String, (u32, Vec<u8>)> = BTreeMap::from([("init".to_owned(), (PROGRAM, init))]);
@@ -59,10 +55,8 @@ pub(crate) fn pack(
     for (file, text) in initramfs_files(modules, root, &carried)? {
         entries.insert(format!("{top}/{file}"), (FILE, text.into_bytes()));
     }
-    let folders: BTreeSet<String> = entries
-        .keys()
-        .flat_map(|path| path.match_indices('/').map(|(at, _)| path[..at].to_owned()))
-        .collect();
+    let folders: BTreeSet<String> =
+        entries.keys().flat_map(|path| path.match_indices('/').map(|(at, _)| path[..at].to_owned())).collect();
     entries.extend(folders.iter().map(|path| folder(path)));
     compress(&archive(&entries)?, progress)
 }
@@ -92,16 +86,9 @@ fn module(full: &Path, path: &str) -> Result<Vec<u8>, SealError> {
         _ => return Err(SealError::malformed(path, "a module is a .ko, .ko.xz or .ko.zst file")),
     };
     let mut content = Vec::new();
-    reader
-        .take(MODULE_BYTES + 1)
-        .read_to_end(&mut content)
-        .map_err(SealError::read(full))?;
+    reader.take(MODULE_BYTES + 1).read_to_end(&mut content).map_err(SealError::read(full))?;
     match content.len() as u64 > MODULE_BYTES {
-        true => Err(SealError::TooLarge {
-            path: path.to_owned(),
-            found: content.len() as u64,
-            limit: MODULE_BYTES,
-        }),
+        true => Err(SealError::TooLarge { path: path.to_owned(), found: content.len() as u64, limit: MODULE_BYTES }),
         false => Ok(content),
     }
 }
@@ -112,11 +99,7 @@ fn archive(entries: &BTreeMap<String, (u32, Vec<u8>)>) -> Result<Vec<u8>, SealEr
         for (number, (name, (mode, content))) in (1..).zip(entries) {
             let size = u32::try_from(content.len()).map_err(io::Error::other)?;
             let links = if *mode == FOLDER { 2 } else { 1 };
-            let mut writer = cpio::newc::Builder::new(name)
-                .ino(number)
-                .mode(*mode)
-                .nlink(links)
-                .write(&mut out, size);
+            let mut writer = cpio::newc::Builder::new(name).ino(number).mode(*mode).nlink(links).write(&mut out, size);
             writer.write_all(content)?;
             writer.finish()?;
         }

@@ -24,10 +24,9 @@ pub(crate) fn release(tree: &Survey) -> Result<String, SealError> {
         .map(|(path, _)| path[prefix.len()..].to_owned())
         .collect();
     match found.as_slice() {
-        [] => Err(SealError::Missing {
-            what: format!("kernel in /{MODULES}"),
-            advice: "install a linux-image package",
-        }),
+        [] => {
+            Err(SealError::Missing { what: format!("kernel in /{MODULES}"), advice: "install a linux-image package" })
+        }
         [one] => Ok(one.clone()),
         _ => Err(SealError::Kernels(found)),
     }
@@ -60,7 +59,8 @@ pub(crate) fn unmet<'a>(config: &BTreeMap<String, String>, rules: &'a [ConfigRul
                 (Some(wanted), Some(found)) => wanted == found,
                 _ => false,
             };
-            (!met).then(|| (rule, found.map_or_else(|| "nothing".to_owned(), |value| format!("{}={value}", rule.option))))
+            (!met)
+                .then(|| (rule, found.map_or_else(|| "nothing".to_owned(), |value| format!("{}={value}", rule.option))))
         })
         .collect()
 }

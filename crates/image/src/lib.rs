@@ -15,6 +15,8 @@ mod cdx;
 mod copyright;
 mod depends;
 mod error;
+#[cfg(test)]
+mod fixture;
 mod groups;
 mod index;
 mod initramfs;

@@ -77,10 +77,7 @@ pub struct LintOptions {
 
 impl Default for LintOptions {
     fn default() -> Self {
-        Self {
-            skip: Vec::new(),
-            rules: crate::seal::RULES.into(),
-        }
+        Self { skip: Vec::new(), rules: crate::seal::RULES.into() }
     }
 }
 
@@ -112,11 +109,11 @@ const fn warning(name: &'static str, reason: &'static str, run: fn(&Image<'_>) -
 /// Every check there is.
 const CHECKS: &[Check] = &[
     fatal("api-base-directories", "The node mounts on them: the root cannot be written to.", contract::api_folders),
-    fatal("baseimage-root", "bootc looks for /sysroot and /ostree.", contract::baseimage_root),
     warning("baseimage-composefs", "bootc's ostree backend would not verify the root.", contract::baseimage_composefs),
+    fatal("baseimage-root", "bootc looks for /sysroot and /ostree.", contract::baseimage_root),
     fatal("bootc-kargs", "Kernel arguments come from the UKI alone; these would be passed over.", contract::kargs),
-    warning("buildah-injected", "An empty /etc/hostname or /etc/resolv.conf is the builder's.", contract::injected),
     fatal("build-only", "Nothing of the build belongs to a node.", content::build_only),
+    warning("buildah-injected", "An empty /etc/hostname or /etc/resolv.conf is the builder's.", contract::injected),
     fatal("composefs-digest", "The UKI must allow exactly the tree beside it.", kernel::digest),
     warning("dangling-links", "A link to nothing is a file that pruning forgot.", content::dangling),
     fatal("etc-usretc", "With /usr/etc beside /etc, nobody knows which one counts.", contract::usr_etc),
@@ -131,7 +128,11 @@ const CHECKS: &[Check] = &[
     fatal("utf8", "bootc's ostree backend knows only UTF-8 names.", content::utf8),
     fatal("var-content", "What the image has in /var is lost: the node's /var takes its place.", content::var),
     fatal("var-run", "/var/run is a link to /run, or nothing.", contract::var_run),
-    warning("var-tmpfiles", "The node's /var begins empty; tmpfiles.d makes what the image relies on.", accounts::tmpfiles),
+    warning(
+        "var-tmpfiles",
+        "The node's /var begins empty; tmpfiles.d makes what the image relies on.",
+        accounts::tmpfiles,
+    ),
 ];
 
 /// All checks, by name.
@@ -141,11 +142,7 @@ pub fn checks() -> impl Iterator<Item = CheckFacts> {
 
 /// Checks the image unpacked or mounted at `root`; what comes back did not pass, fatal findings first.
 pub fn lint(root: &Path, options: &LintOptions) -> Vec<Finding> {
-    let finding = |check: &str, severity, outcome| Finding {
-        check: check.to_owned(),
-        severity,
-        outcome,
-    };
+    let finding = |check: &str, severity, outcome| Finding { check: check.to_owned(), severity, outcome };
     let mut findings: Vec<Finding> = options
         .skip
         .iter()
@@ -221,10 +218,7 @@ fn below(root: &Path, folder: &str) -> Result<Vec<String>, SealError> {
 
 /// The UKIs of an image, by paths below its root.
 fn ukis(root: &Path) -> Result<Vec<String>, SealError> {
-    Ok(below(root, layout::image::UKI)?
-        .into_iter()
-        .filter(|path| path.ends_with(".efi"))
-        .collect())
+    Ok(below(root, layout::image::UKI)?.into_iter().filter(|path| path.ends_with(".efi")).collect())
 }
 
 #[cfg(test)]

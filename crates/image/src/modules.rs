@@ -52,10 +52,7 @@ impl Modules {
             what: format!("/{MODULES}/{release}/modules.dep"),
             advice: "run depmod in the root before sealing it",
         })?;
-        let mut modules = Self {
-            release: release.to_owned(),
-            ..Self::default()
-        };
+        let mut modules = Self { release: release.to_owned(), ..Self::default() };
         for (number, line) in dep.lines().enumerate() {
             let (path, needs) = line.split_once(':').ok_or_else(|| {
                 SealError::malformed(
@@ -90,10 +87,7 @@ impl Modules {
 
     /// Paths of `names` and of everything they need, hard or soft.
     pub(crate) fn closure(&self, names: impl IntoIterator<Item = String>) -> BTreeSet<String> {
-        let mut todo: Vec<String> = names
-            .into_iter()
-            .filter_map(|name| self.by_name.get(&name).cloned())
-            .collect();
+        let mut todo: Vec<String> = names.into_iter().filter_map(|name| self.by_name.get(&name).cloned()).collect();
         let mut found = BTreeSet::new();
         while let Some(path) = todo.pop() {
             if !found.insert(path.clone()) {
@@ -125,15 +119,25 @@ impl Modules {
     }
 
     /// depmod's files for the modules in `kept`, by their paths below the root; unaltered ones are not among them.
-    pub(crate) fn filtered(&self, root: &Path, kept: &BTreeSet<String>) -> Result<BTreeMap<String, Vec<u8>>, SealError> {
+    pub(crate) fn filtered(
+        &self,
+        root: &Path,
+        kept: &BTreeSet<String>,
+    ) -> Result<BTreeMap<String, Vec<u8>>, SealError> {
         let gone = self.gone(kept);
         if gone.is_empty() {
             return Ok(BTreeMap::new());
         }
         let mut out = BTreeMap::new();
-        for file in ["modules.dep", "modules.order", "modules.alias", "modules.softdep", "modules.weakdep",
-            "modules.symbols", "modules.devname"]
-        {
+        for file in [
+            "modules.dep",
+            "modules.order",
+            "modules.alias",
+            "modules.softdep",
+            "modules.weakdep",
+            "modules.symbols",
+            "modules.devname",
+        ] {
             let path = format!("{MODULES}/{}/{file}", self.release);
             if let Some(text) = read_text(root, &path, FILE_BYTES)? {
                 let lines = text.lines().filter(|line| stays(file, line, kept, &gone));
@@ -202,8 +206,5 @@ pub(crate) fn initramfs_files(
 
 /// A module's path without the suffix of its compression.
 pub(crate) fn uncompressed(path: &str) -> &str {
-    [".xz", ".zst", ".gz"]
-        .iter()
-        .find_map(|suffix| path.strip_suffix(suffix))
-        .unwrap_or(path)
+    [".xz", ".zst", ".gz"].iter().find_map(|suffix| path.strip_suffix(suffix)).unwrap_or(path)
 }

@@ -153,12 +153,8 @@ impl Copy<'_> {
         if let Kind::Symlink(target) = &entry.kind {
             symlink(target, to).map_err(SealError::write(to))?;
         } else {
-            let mut out = OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(to)
-                .map_err(SealError::write(to))?;
+            let mut out =
+                OpenOptions::new().write(true).create_new(true).mode(0o600).open(to).map_err(SealError::write(to))?;
             match self.plan.replaced.get(path) {
                 Some(content) => io::Write::write_all(&mut out, content).map_err(SealError::write(to))?,
                 None => {
@@ -201,11 +197,8 @@ fn dress_folders(output: &Path, kept: &Survey, folders: &BTreeSet<&str>) -> Resu
 
 /// Puts all groups into one tree of hard links, as the image's layers will be put one upon the other.
 pub(crate) fn merge(groups: &[PathBuf], kept: &Survey, merged: &Path) -> Result<(), SealError> {
-    let folders: BTreeSet<&str> = kept
-        .iter()
-        .filter(|(_, entry)| entry.kind == Kind::Directory)
-        .map(|(path, _)| path.as_str())
-        .collect();
+    let folders: BTreeSet<&str> =
+        kept.iter().filter(|(_, entry)| entry.kind == Kind::Directory).map(|(path, _)| path.as_str()).collect();
     make_folders(merged, &folders)?;
     for group in groups {
         for entry in walkdir::WalkDir::new(group).min_depth(1) {

@@ -111,10 +111,7 @@ fn parse_diversions(text: &str) -> Result<BTreeMap<String, (String, String)>, Se
     if lines.len() % 3 != 0 {
         return Err(SealError::malformed(DIVERSIONS, "its lines do not come in threes"));
     }
-    Ok(lines
-        .chunks_exact(3)
-        .map(|three| (three[0].to_owned(), (three[1].to_owned(), three[2].to_owned())))
-        .collect())
+    Ok(lines.chunks_exact(3).map(|three| (three[0].to_owned(), (three[1].to_owned(), three[2].to_owned()))).collect())
 }
 
 fn parse_status(text: &str) -> Result<Vec<Package>, SealError> {
@@ -155,7 +152,8 @@ fn package(fields: &BTreeMap<&str, String>, index: usize) -> Result<Option<Packa
         Some("installed") => {}
         Some("not-installed" | "config-files") => return Ok(None),
         _ => {
-            let problem = format!("package {name} is '{status}', neither installed nor removed: finish its installation");
+            let problem =
+                format!("package {name} is '{status}', neither installed nor removed: finish its installation");
             return Err(malformed(index, &problem));
         }
     }
@@ -169,10 +167,8 @@ fn package(fields: &BTreeMap<&str, String>, index: usize) -> Result<Option<Packa
         None if source.is_empty() => (name.clone(), version.clone()),
         None => (source, version.clone()),
     };
-    let depends: Vec<String> = [field("Pre-Depends"), field("Depends")]
-        .into_iter()
-        .filter(|field| !field.is_empty())
-        .collect();
+    let depends: Vec<String> =
+        [field("Pre-Depends"), field("Depends")].into_iter().filter(|field| !field.is_empty()).collect();
     Ok(Some(Package {
         name,
         version,

@@ -44,16 +44,18 @@ impl Plan {
     ) -> Result<Self, SealError> {
         let gone = left_out(packages, &rules.build_only);
         let mut dropped = dropped(tree, packages, rules, modules, &gone);
-        propagate(tree, &mut dropped);
+        let of_build = |path: &str| {
+            let owners = packages.owners(path);
+            !owners.is_empty() && owners.iter().all(|owner| gone.contains(owner))
+        };
+        propagate(tree, &of_build, &mut dropped);
         let mut kept: Survey = tree
             .iter()
             .filter(|(path, _)| !dropped.contains_key(*path))
             .map(|(path, entry)| (path.clone(), entry.clone()))
             .collect();
-        if let Some((path, Kind::Other(what))) = kept
-            .iter()
-            .map(|(path, entry)| (path, &entry.kind))
-            .find(|(_, kind)| matches!(kind, Kind::Other(_)))
+        if let Some((path, Kind::Other(what))) =
+            kept.iter().map(|(path, entry)| (path, &entry.kind)).find(|(_, kind)| matches!(kind, Kind::Other(_)))
         {
             return Err(SealError::Forbidden {
                 path: path.clone(),
@@ -87,16 +89,7 @@ fn mode_of(name: &str) -> u32 {
 
 /// A folder of root's.
 pub(crate) fn folder(mode: u32) -> Entry {
-    Entry {
-        kind: Kind::Directory,
-        mode,
-        uid: 0,
-        gid: 0,
-        mtime: 0,
-        size: 0,
-        link: None,
-        capability: None,
-    }
+    Entry { kind: Kind::Directory, mode, uid: 0, gid: 0, mtime: 0, size: 0, link: None, capability: None }
 }
 
 /// What rules and packages leave out by themselves.
@@ -126,8 +119,7 @@ fn dropped(
             .or_else(|| {
                 let owners = packages.owners(path);
                 let only = !owners.is_empty() && owners.iter().all(|owner| gone.contains(owner));
-                (only && entry.kind != Kind::Directory)
-                    .then(|| Reason::Package(packages.list[owners[0]].name.clone()))
+                (only && entry.kind != Kind::Directory).then(|| Reason::Package(packages.list[owners[0]].name.clone()))
             });
         if let Some(reason) = reason {
             out.insert(path.clone(), reason);
@@ -136,8 +128,9 @@ fn dropped(
     out
 }
 
-/// Leaves out links to what is left out, and folders that are empty now and were not before.
-fn propagate(tree: &Survey, dropped: &mut BTreeMap<String, Reason>) {
+/// Leaves out links to what is left out, and folders that are empty now and were not before, or that only build-only
+/// packages own.
+fn propagate(tree: &Survey, of_build: &dyn Fn(&str) -> bool, dropped: &mut BTreeMap<String, Reason>) {
     let protected = |path: &str| EMPTIED.contains(&path) || path == "usr" || path == "etc";
     let had_children: BTreeSet<&str> = tree.keys().filter_map(|path| parent(path)).collect();
     let links: Vec<(&String, String)> = tree
@@ -149,15 +142,12 @@ fn propagate(tree: &Survey, dropped: &mut BTreeMap<String, Reason>) {
         .collect();
     loop {
         let mut more: Vec<(String, Reason)> = Vec::new();
-        let occupied: BTreeSet<&str> = tree
-            .keys()
-            .filter(|path| !dropped.contains_key(*path))
-            .filter_map(|path| parent(path))
-            .collect();
+        let occupied: BTreeSet<&str> =
+            tree.keys().filter(|path| !dropped.contains_key(*path)).filter_map(|path| parent(path)).collect();
         for (path, entry) in tree {
             let emptied = entry.kind == Kind::Directory
-                && had_children.contains(path.as_str())
-                && !occupied.contains(path.as_str());
+                && !occupied.contains(path.as_str())
+                && (had_children.contains(path.as_str()) || of_build(path));
             if emptied && !protected(path) && !dropped.contains_key(path) {
                 more.push((path.clone(), Reason::Rule("the emptying of its folder".to_owned())));
             }
@@ -198,23 +188,15 @@ fn replaced(
     dropped: &BTreeMap<String, Reason>,
 ) -> Result<BTreeMap<String, Vec<u8>>, SealError> {
     let release = format!("{MODULES}/{}/", modules.release);
-    let stay: BTreeSet<String> = modules
-        .dependencies
-        .keys()
-        .filter(|path| kept.contains_key(&format!("{release}{path}")))
-        .cloned()
-        .collect();
+    let stay: BTreeSet<String> =
+        modules.dependencies.keys().filter(|path| kept.contains_key(&format!("{release}{path}"))).cloned().collect();
     if let Some((module, dependency)) = modules.broken(&stay) {
         let rule = match dropped.get(&format!("{release}{dependency}")) {
             Some(Reason::Rule(rule)) => rule.clone(),
             Some(Reason::Package(package)) => format!("the build-only package {package}"),
             None => "nothing known".to_owned(),
         };
-        return Err(SealError::ModuleDependency {
-            module: module.to_owned(),
-            dependency: dependency.to_owned(),
-            rule,
-        });
+        return Err(SealError::ModuleDependency { module: module.to_owned(), dependency: dependency.to_owned(), rule });
     }
     modules.filtered(root, &stay)
 }

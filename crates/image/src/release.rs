@@ -32,9 +32,9 @@ impl Release {
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            let (key, value) = line.split_once('=').ok_or_else(|| {
-                SealError::malformed(format!("{PATH}:{}", index + 1), "expected NAME=value")
-            })?;
+            let (key, value) = line
+                .split_once('=')
+                .ok_or_else(|| SealError::malformed(format!("{PATH}:{}", index + 1), "expected NAME=value"))?;
             fields.insert(key.to_owned(), unquote(value));
         }
         Ok(Self { text, fields })

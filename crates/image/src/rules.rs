@@ -29,11 +29,7 @@ pub(crate) struct Line {
 
 impl Line {
     pub(crate) fn error(&self, problem: impl Into<String>) -> SealError {
-        SealError::Rule {
-            path: self.path.clone(),
-            line: self.number,
-            problem: problem.into(),
-        }
+        SealError::Rule { path: self.path.clone(), line: self.number, problem: problem.into() }
     }
 
     pub(crate) fn place(&self) -> String {
@@ -148,15 +144,8 @@ impl Rules {
 }
 
 /// Every rule there is.
-const NAMES: [&str; 7] = [
-    "build-only.packages",
-    "prune",
-    "groups",
-    "modules.drop",
-    "initramfs.modules",
-    "cmdline",
-    "config.required",
-];
+const NAMES: [&str; 7] =
+    ["build-only.packages", "prune", "groups", "modules.drop", "initramfs.modules", "cmdline", "config.required"];
 
 fn entries(drop_ins: &Path) -> Result<Vec<PathBuf>, SealError> {
     let listed = match fs::read_dir(drop_ins) {
@@ -185,10 +174,7 @@ fn drop_ins_of(drop_ins: &Path, rule: &str) -> Result<Vec<PathBuf>, SealError> {
 
 /// A misspelt drop-in must not be passed over in silence.
 fn check_drop_ins(drop_ins: &Path) -> Result<(), SealError> {
-    match entries(drop_ins)?
-        .into_iter()
-        .find(|path| !NAMES.iter().any(|rule| is_rule(path, rule)))
-    {
+    match entries(drop_ins)?.into_iter().find(|path| !NAMES.iter().any(|rule| is_rule(path, rule))) {
         None => Ok(()),
         Some(path) => Err(SealError::Rule {
             path,
@@ -206,21 +192,13 @@ fn numbered(path: &Path) -> Result<Vec<Line>, SealError> {
         Err(error) => return Err(SealError::read(path)(error)),
     };
     if size > FILE_BYTES {
-        return Err(SealError::TooLarge {
-            path: path.display().to_string(),
-            found: size,
-            limit: FILE_BYTES,
-        });
+        return Err(SealError::TooLarge { path: path.display().to_string(), found: size, limit: FILE_BYTES });
     }
     let text = fs::read_to_string(path).map_err(SealError::read(path))?;
     Ok(text
         .lines()
         .enumerate()
-        .map(|(index, text)| Line {
-            text: text.trim().to_owned(),
-            path: path.to_owned(),
-            number: index + 1,
-        })
+        .map(|(index, text)| Line { text: text.trim().to_owned(), path: path.to_owned(), number: index + 1 })
         .filter(|line| !line.text.is_empty())
         .collect())
 }
@@ -242,10 +220,7 @@ fn rule_of(text: &str) -> &str {
 fn reasoned(path: &Path) -> Result<Vec<Line>, SealError> {
     Ok(numbered(path)?
         .into_iter()
-        .map(|line| Line {
-            text: rule_of(&line.text).to_owned(),
-            ..line
-        })
+        .map(|line| Line { text: rule_of(&line.text).to_owned(), ..line })
         .filter(|line| !line.text.is_empty())
         .collect())
 }
@@ -269,10 +244,7 @@ fn build_only(line: &Line) -> Result<BuildOnly, SealError> {
     let (name, unless_needed) = optional(&line.text);
     let valid = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-.".contains(c);
     match !name.is_empty() && name.chars().all(valid) {
-        true => Ok(BuildOnly {
-            package: name.to_owned(),
-            unless_needed,
-        }),
+        true => Ok(BuildOnly { package: name.to_owned(), unless_needed }),
         false => Err(line.error(format!("'{}' is no name of a Debian package", line.text))),
     }
 }
@@ -294,11 +266,7 @@ fn initramfs_module(line: Line) -> Result<InitramfsModule, SealError> {
     if name.is_empty() || name.contains(|c: char| c.is_whitespace() || c == '/') {
         return Err(line.error(format!("'{}' is no name of a module", line.text)));
     }
-    Ok(InitramfsModule {
-        name: crate::modules::normal(name),
-        optional,
-        line,
-    })
+    Ok(InitramfsModule { name: crate::modules::normal(name), optional, line })
 }
 
 /// `config.required` keeps the kernel's own way of saying that an option is unset.
@@ -325,11 +293,9 @@ pub(crate) fn config(folder: &Path, drop_ins: &Path) -> Result<Vec<ConfigRule>, 
             continue;
         }
         match text.split_once('=') {
-            Some((option, value)) if option.starts_with("CONFIG_") && !value.is_empty() => rules.push(ConfigRule {
-                option: option.to_owned(),
-                value: Some(value.to_owned()),
-                line,
-            }),
+            Some((option, value)) if option.starts_with("CONFIG_") && !value.is_empty() => {
+                rules.push(ConfigRule { option: option.to_owned(), value: Some(value.to_owned()), line })
+            }
             _ => return Err(line.error("expected CONFIG_X=<value> or '# CONFIG_X is not set'")),
         }
     }
@@ -385,11 +351,7 @@ mod tests {
             ("groups", "podman 12\n", "groups:1: expected '<package glob> <group>', the group from 00 to 11"),
             ("groups", "podman\n", "groups:1: expected '<package glob> <group>', the group from 00 to 11"),
             ("build-only.packages", "Apt\n", "build-only.packages:1: 'Apt' is no name of a Debian package"),
-            (
-                "cmdline",
-                "composefs.digest=x\n",
-                "cmdline:1: composefs.digest= is written by sealing alone",
-            ),
+            ("cmdline", "composefs.digest=x\n", "cmdline:1: composefs.digest= is written by sealing alone"),
             (
                 "config.required",
                 "CONFIG_X\n",

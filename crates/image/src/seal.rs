@@ -110,15 +110,9 @@ pub fn seal(options: &SealOptions, progress: &dyn Progress) -> Result<SealFacts,
     let sbom = cdx::document(root, &packages, &plan, &release, newest)?;
     write(&options.output.join("sbom.cdx.json"), &sbom)?;
 
-    let outputs: Vec<PathBuf> = (0..GROUPS)
-        .map(|group| options.output.join(format!("groups/{group:02}")))
-        .collect();
+    let outputs: Vec<PathBuf> = (0..GROUPS).map(|group| options.output.join(format!("groups/{group:02}"))).collect();
     let assigned = groups::assign(&plan.kept, &packages, &rules);
-    let copy = Copy {
-        root,
-        plan: &plan,
-        newest: options.newest,
-    };
+    let copy = Copy { root, plan: &plan, newest: options.newest };
     copy.groups(&assigned, &outputs, progress)?;
     let tree_facts = digest(&outputs, &plan.kept, &options.output.join(MERGED), progress)?;
 
@@ -152,11 +146,7 @@ fn prepare(output: &Path) -> Result<(), SealError> {
 }
 
 fn newest(kept: &Survey) -> i64 {
-    kept.values()
-        .filter(|entry| entry.kind == Kind::File)
-        .map(|entry| entry.mtime)
-        .max()
-        .unwrap_or_default()
+    kept.values().filter(|entry| entry.kind == Kind::File).map(|entry| entry.mtime).max().unwrap_or_default()
 }
 
 fn write(path: &Path, content: &[u8]) -> Result<(), SealError> {
@@ -164,12 +154,7 @@ fn write(path: &Path, content: &[u8]) -> Result<(), SealError> {
 }
 
 /// Hashes what the groups make together.
-fn digest(
-    groups: &[PathBuf],
-    kept: &Survey,
-    merged: &Path,
-    progress: &dyn Progress,
-) -> Result<TreeFacts, SealError> {
+fn digest(groups: &[PathBuf], kept: &Survey, merged: &Path, progress: &dyn Progress) -> Result<TreeFacts, SealError> {
     progress.begin(Step::Digest, None);
     merge(groups, kept, merged)?;
     let facts = digest_of_directory(merged).map_err(SealError::Digest)?;
@@ -193,10 +178,8 @@ fn write_uki(
         });
     }
     let path = format!("{MODULES}/{kernel_release}/vmlinuz");
-    let kernel = read_bounded(&options.root, &path, KERNEL_BYTES)?.ok_or_else(|| SealError::Missing {
-        what: format!("/{path}"),
-        advice: "move the kernel there from /boot",
-    })?;
+    let kernel = read_bounded(&options.root, &path, KERNEL_BYTES)?
+        .ok_or_else(|| SealError::Missing { what: format!("/{path}"), advice: "move the kernel there from /boot" })?;
     let stub_size = fs::metadata(&options.stub).map_err(SealError::read(&options.stub))?.len();
     if stub_size > KERNEL_BYTES {
         return Err(SealError::TooLarge {
@@ -213,10 +196,8 @@ fn write_uki(
         (".linux", &kernel),
         (".initrd", initramfs),
     ];
-    let image = uki::assemble(&stub, &sections).map_err(|source| SealError::Uki {
-        stub: options.stub.clone(),
-        source,
-    })?;
+    let image =
+        uki::assemble(&stub, &sections).map_err(|source| SealError::Uki { stub: options.stub.clone(), source })?;
     let top = options.output.join("uki");
     let folder = top.join(layout::image::UKI);
     fs::create_dir_all(&folder).map_err(SealError::write(&folder))?;
@@ -248,3 +229,6 @@ fn finish_uki(top: &Path, file: &Path, mtime: i64) -> Result<(), SealError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -51,18 +51,14 @@ pub(crate) type Survey = BTreeMap<String, Entry>;
 pub(crate) fn survey(root: &Path, progress: &dyn Progress) -> Result<Survey, SealError> {
     progress.begin(Step::Survey, None);
     let mut found = Survey::new();
-    let walk = WalkDir::new(root)
-        .min_depth(1)
-        .sort_by_file_name()
-        .into_iter()
-        .filter_entry(|entry| {
-            entry.depth() != 2
-                || entry
-                    .path()
-                    .parent()
-                    .and_then(|parent| parent.file_name())
-                    .is_none_or(|name| !EMPTIED.iter().any(|emptied| *emptied == name))
-        });
+    let walk = WalkDir::new(root).min_depth(1).sort_by_file_name().into_iter().filter_entry(|entry| {
+        entry.depth() != 2
+            || entry
+                .path()
+                .parent()
+                .and_then(|parent| parent.file_name())
+                .is_none_or(|name| !EMPTIED.iter().any(|emptied| *emptied == name))
+    });
     for entry in walk {
         let entry = entry.map_err(|error| {
             let path = error.path().unwrap_or(root).to_owned();
@@ -70,10 +66,7 @@ pub(crate) fn survey(root: &Path, progress: &dyn Progress) -> Result<Survey, Sea
         })?;
         let below = entry.path().strip_prefix(root).unwrap_or(entry.path());
         let Some(path) = below.to_str().filter(|path| !path.contains('\n')) else {
-            return Err(SealError::malformed(
-                below.to_string_lossy(),
-                "its name is not UTF-8 text on one line",
-            ));
+            return Err(SealError::malformed(below.to_string_lossy(), "its name is not UTF-8 text on one line"));
         };
         found.insert(path.to_owned(), describe(entry.path(), path)?);
         progress.advance(1);
@@ -91,9 +84,8 @@ fn describe(full: &Path, path: &str) -> Result<Entry, SealError> {
         Kind::File
     } else if file_type.is_symlink() {
         let target = fs::read_link(full).map_err(SealError::read(full))?;
-        let target = target
-            .to_str()
-            .ok_or_else(|| SealError::malformed(path, "the link's target is not UTF-8 text"))?;
+        let target =
+            target.to_str().ok_or_else(|| SealError::malformed(path, "the link's target is not UTF-8 text"))?;
         Kind::Symlink(target.to_owned())
     } else if file_type.is_socket() {
         Kind::Other("a socket")

@@ -32,11 +32,7 @@ fn lines(image: &Image<'_>, folder: &str) -> Result<Vec<Vec<String>>, SealError>
 /// First fields of a colon-separated file.
 fn names(image: &Image<'_>, path: &str) -> Result<Vec<String>, SealError> {
     let text = read_text(image.root, path, TEXT_BYTES)?.unwrap_or_default();
-    Ok(text
-        .lines()
-        .filter_map(|line| line.split_once(':'))
-        .map(|(name, _)| name.to_owned())
-        .collect())
+    Ok(text.lines().filter_map(|line| line.split_once(':')).map(|(name, _)| name.to_owned()).collect())
 }
 
 pub(super) fn sysusers(image: &Image<'_>) -> Verdict {

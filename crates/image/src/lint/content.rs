@@ -32,10 +32,7 @@ const ENGINES: [&str; 2] = ["run/.containerenv", "run/secrets"];
 pub(super) fn build_only(image: &Image<'_>) -> Verdict {
     Ok(items(
         "add a rule to prune or build-only.packages for",
-        BUILD_ONLY
-            .iter()
-            .filter(|path| image.tree.contains_key(**path))
-            .map(|path| format!("/{path}")),
+        BUILD_ONLY.iter().filter(|path| image.tree.contains_key(**path)).map(|path| format!("/{path}")),
     ))
 }
 

@@ -63,7 +63,5 @@ pub(super) fn usr_etc(image: &Image<'_>) -> Verdict {
 
 pub(super) fn var_run(image: &Image<'_>) -> Verdict {
     let found = image.root.join("var/run").symlink_metadata();
-    Ok(found
-        .is_ok_and(|found| !found.is_symlink())
-        .then(|| "/var/run is not a link".to_owned()))
+    Ok(found.is_ok_and(|found| !found.is_symlink()).then(|| "/var/run is not a link".to_owned()))
 }

@@ -41,10 +41,7 @@ pub(super) fn boot(image: &Image<'_>) -> Verdict {
                 .is_some_and(|name| name.ends_with(".efi") && name.matches('/').count() == 1)
     };
     let found = below(image.root, "boot")?;
-    Ok(items(
-        "more than the UKI",
-        found.into_iter().filter(|path| !expected(path)).map(|path| format!("/{path}")),
-    ))
+    Ok(items("more than the UKI", found.into_iter().filter(|path| !expected(path)).map(|path| format!("/{path}"))))
 }
 
 pub(super) fn digest(image: &Image<'_>) -> Verdict {
@@ -74,10 +71,7 @@ pub(super) fn config(image: &Image<'_>) -> Verdict {
     let release = kernel::release(image.tree)?;
     let config = kernel::config(image.root, &release)?;
     let unmet = kernel::unmet(&config, &rules);
-    Ok(items(
-        "the kernel lacks",
-        unmet.into_iter().map(|(rule, found)| format!("{} ({found})", expected(rule))),
-    ))
+    Ok(items("the kernel lacks", unmet.into_iter().map(|(rule, found)| format!("{} ({found})", expected(rule)))))
 }
 
 pub(super) fn loader(image: &Image<'_>) -> Verdict {
@@ -86,8 +80,6 @@ pub(super) fn loader(image: &Image<'_>) -> Verdict {
 }
 
 fn read(image: &Image<'_>, uki: &str) -> Result<Vec<u8>, SealError> {
-    read_bounded(image.root, uki, limits::UKI_BYTES)?.ok_or_else(|| SealError::Missing {
-        what: format!("/{uki}"),
-        advice: "seal the image again",
-    })
+    read_bounded(image.root, uki, limits::UKI_BYTES)?
+        .ok_or_else(|| SealError::Missing { what: format!("/{uki}"), advice: "seal the image again" })
 }
