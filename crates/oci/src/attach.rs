@@ -30,8 +30,8 @@ impl Reader {
         media_type: &str,
         bytes: Vec<u8>,
     ) -> Result<ManifestDigest, OciError> {
+        let repository = self.repository(reference, "attaching to it")?;
         let subject = self.resolve(reference).await?;
-        let repository = self.repository(reference)?;
         let upload = repository.upload();
         let size = bytes.len();
         let blob = upload.blob(bytes.into()).await?;
@@ -83,7 +83,7 @@ impl Reader {
         reference: &ImageReference,
         artifact_type: &str,
     ) -> Result<Vec<Descriptor>, OciError> {
-        let repository = self.repository(reference)?;
+        let repository = self.repository(reference, "listing what is attached")?;
         let subject = match reference {
             ImageReference::Registry { digest: Some(digest), .. } => *digest,
             other => self.resolve(other).await?.manifest_digest,
@@ -101,7 +101,7 @@ impl Reader {
     /// # Errors
     /// When it is not there, or not what its descriptors say.
     pub async fn attached(&self, reference: &ImageReference, descriptor: &Descriptor) -> Result<Vec<u8>, OciError> {
-        let mut repository = self.repository(reference)?;
+        let mut repository = self.repository(reference, "reading what is attached")?;
         let image = reference.to_string();
         let what = format!("an artifact attached to {image}");
         let digest = manifest::manifest_digest(&what, descriptor)?;

@@ -1,6 +1,6 @@
 //! What a [`crate::Reader`] is told.
 
-use std::{env, path::PathBuf, time::Duration};
+use std::{env, path::PathBuf};
 
 use crate::registry::Patience;
 
@@ -72,12 +72,5 @@ impl ReaderConfig {
         let mut certs_dirs = vec![PathBuf::from("/etc/docker/certs.d"), PathBuf::from("/etc/containers/certs.d")];
         certs_dirs.extend(user.map(|user| user.join("certs.d")));
         Self { registries_conf, registries_conf_dirs, auth_files, certs_dirs, ..Self::default() }
-    }
-
-    /// The same with less patience: for a first look at a registry that may not be there.
-    #[must_use]
-    pub fn impatient(mut self) -> Self {
-        self.patience = Patience { attempts: 2, first_delay: Duration::from_millis(100), ..self.patience };
-        self
     }
 }

@@ -148,7 +148,7 @@ impl Reader {
     async fn open(&self, reference: &ImageReference, image: &str) -> Result<(Source, Served), OciError> {
         match reference {
             ImageReference::Registry { tag, digest, .. } => {
-                let mut repository = self.repository(reference)?;
+                let mut repository = self.repository(reference, "reading it")?;
                 let name = match (digest, tag) {
                     (Some(digest), _) => digest.to_string(),
                     (None, Some(tag)) => tag.clone(),
@@ -169,9 +169,9 @@ impl Reader {
     }
 
     /// The repository of a `docker://` reference.
-    pub(crate) fn repository(&self, reference: &ImageReference) -> Result<Repository, OciError> {
+    pub(crate) fn repository(&self, reference: &ImageReference, doing: &'static str) -> Result<Repository, OciError> {
         let ImageReference::Registry { registry, repository, digest, .. } = reference else {
-            return Err(OciError::NotARegistry { image: reference.to_string(), doing: "this" });
+            return Err(OciError::NotARegistry { image: reference.to_string(), doing });
         };
         let by = match digest {
             Some(_) => By::Digest,

@@ -1,5 +1,7 @@
 //! Layouts and archives: the same checks without a network.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod support;
 
 use std::path::{Path, PathBuf};

@@ -1,5 +1,6 @@
 //! A network that breaks: a proxy in front of a registry. One request for each connection, answers held in memory.
 
+use openssl::ssl::SslAcceptor;
 use std::{
     io::{Read, Write},
     net::{Ipv4Addr, TcpListener, TcpStream},
@@ -68,18 +69,38 @@ pub struct Proxy {
 
 impl Proxy {
     pub fn start(upstream: &str) -> Self {
+        Self::listen(upstream, |stream, upstream, state| serve(stream, upstream, state))
+    }
+
+    /// The same behind TLS.
+    pub fn start_tls(upstream: &str, acceptor: SslAcceptor) -> Self {
+        Self::listen(upstream, move |stream, upstream, state| {
+            let stream = acceptor.accept(stream).map_err(std::io::Error::other)?;
+            serve(stream, upstream, state)
+        })
+    }
+
+    fn listen(
+        upstream: &str,
+        serve: impl Fn(TcpStream, &str, &State) -> std::io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let host = listener.local_addr().unwrap().to_string();
-        let state = Arc::new(State::default());
+        let (state, serve) = (Arc::new(State::default()), Arc::new(serve));
         let (shared, upstream) = (state.clone(), upstream.to_owned());
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (shared, upstream) = (shared.clone(), upstream.clone());
+                let (shared, upstream, serve) = (shared.clone(), upstream.clone(), serve.clone());
                 // A client that goes away is part of the test.
                 std::thread::spawn(move || serve(stream, &upstream, &shared).ok());
             }
         });
         Self { host, state }
+    }
+
+    /// Lifts every fault.
+    pub fn clear(&self) {
+        self.state.rules.lock().unwrap().clear();
     }
 
     /// Does this to the next `times` requests whose path has `path` in it; rules for one path apply in order.
@@ -95,7 +116,7 @@ impl Proxy {
     }
 }
 
-fn read_head(stream: &mut TcpStream) -> std::io::Result<Option<(String, Vec<u8>)>> {
+fn read_head(stream: &mut impl Read) -> std::io::Result<Option<(String, Vec<u8>)>> {
     let mut bytes = Vec::new();
     let mut chunk = [0; 4096];
     loop {
@@ -130,7 +151,7 @@ fn set_header(head: &str, name: &str, value: Option<&str>) -> String {
     format!("{}\r\n\r\n", lines.join("\r\n"))
 }
 
-fn serve(mut client: TcpStream, upstream: &str, state: &State) -> std::io::Result<()> {
+fn serve(mut client: impl Read + Write, upstream: &str, state: &State) -> std::io::Result<()> {
     let Some((head, mut body)) = read_head(&mut client)? else {
         return Ok(());
     };
