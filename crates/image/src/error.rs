@@ -1,9 +1,17 @@
 //! What keeps an image from being sealed.
 
-use std::{io, path::PathBuf};
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+};
 
 use rocketos_boot::uki::UkiError;
 use rocketos_store::StoreError;
+use rustix::{
+    fs::{Mode, OFlags, ResolveFlags, openat2},
+    io::Errno,
+};
 
 /// Sealing that failed. Whatever the output folder holds then is of no use.
 #[derive(Debug, thiserror::Error)]
@@ -141,23 +149,61 @@ impl SealError {
 }
 
 /// Reads a whole file of the root that must not be larger than `limit`; absent where there is none.
-pub(crate) fn read_bounded(root: &std::path::Path, path: &str, limit: u64) -> Result<Option<Vec<u8>>, SealError> {
+///
+/// Links are followed as they will be on the node: an absolute one begins at the root, and none leaves it.
+pub(crate) fn read_bounded(root: &Path, path: &str, limit: u64) -> Result<Option<Vec<u8>>, SealError> {
     let full = root.join(path);
-    let size = match std::fs::metadata(&full) {
-        Ok(found) if found.is_file() => found.len(),
-        Ok(_) => return Err(SealError::malformed(path, "it is not a file")),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(SealError::read(full)(error)),
+    let failed = || SealError::read(&full);
+    let top = File::open(root).map_err(SealError::read(root))?;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let file: File = match openat2(&top, path, flags, Mode::empty(), resolve) {
+        Ok(opened) => opened.into(),
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+        Err(error) => return Err(failed()(error.into())),
     };
-    if size > limit {
-        return Err(SealError::TooLarge { path: path.to_owned(), found: size, limit });
+    let meta = file.metadata().map_err(failed())?;
+    if !meta.is_file() {
+        return Err(SealError::malformed(path, "it is not a file"));
     }
-    std::fs::read(&full).map(Some).map_err(SealError::read(full))
+    if meta.len() > limit {
+        return Err(SealError::TooLarge { path: path.to_owned(), found: meta.len(), limit });
+    }
+    let mut content = Vec::new();
+    file.take(limit).read_to_end(&mut content).map_err(failed())?;
+    Ok(Some(content))
 }
 
 /// Reads a text file of the root; absent where there is none.
-pub(crate) fn read_text(root: &std::path::Path, path: &str, limit: u64) -> Result<Option<String>, SealError> {
+pub(crate) fn read_text(root: &Path, path: &str, limit: u64) -> Result<Option<String>, SealError> {
     read_bounded(root, path, limit)?
         .map(|bytes| String::from_utf8(bytes).map_err(|_| SealError::malformed(path, "it is not UTF-8 text")))
         .transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::symlink};
+
+    use super::*;
+
+    #[test]
+    fn follows_links_inside_the_root_only() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().join(name);
+        fs::create_dir(at("etc")).unwrap();
+        fs::write(at("etc/inside"), "here").unwrap();
+        symlink("/etc/inside", at("absolute")).unwrap();
+        symlink("../../../etc/inside", at("upwards")).unwrap();
+        symlink("/etc/passwd", at("outside")).unwrap();
+        symlink("loop", at("loop")).unwrap();
+        let read = |name: &str| read_text(root.path(), name, 10);
+        assert_eq!(read("absolute").unwrap().as_deref(), Some("here"));
+        assert_eq!(read("upwards").unwrap().as_deref(), Some("here"));
+        assert_eq!(read("outside").unwrap(), None);
+        assert!(matches!(read("loop"), Err(SealError::Read { .. })));
+        assert_eq!(read("etc").unwrap_err().to_string(), "/etc: it is not a file");
+        fs::write(at("etc/inside"), "more than ten").unwrap();
+        assert_eq!(read("etc/inside").unwrap_err().to_string(), "/etc/inside has 13 bytes, more than 10");
+    }
 }
