@@ -6,8 +6,8 @@ pub const BOOTC: &str = "containers.bootc";
 pub const VERSION: &str = "org.opencontainers.image.version";
 /// The variant, such as `standalone`.
 pub const VARIANT: &str = "org.rocketos.variant";
-/// The kernel release inside, as `uname -r` prints it.
-pub const KERNEL: &str = "org.rocketos.kernel";
+/// The kernel release inside, as `uname -r` prints it (bootc's label).
+pub const KERNEL: &str = "ostree.linux";
 /// How many objects the image needs in the store.
 pub const OBJECTS: &str = "org.rocketos.objects";
 /// How many bytes those objects have together.

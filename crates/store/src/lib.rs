@@ -11,6 +11,8 @@
 pub mod mount;
 
 #[cfg(feature = "images")]
+mod check;
+#[cfg(feature = "images")]
 mod commit;
 #[cfg(feature = "images")]
 mod error;
@@ -27,10 +29,11 @@ mod tree;
 
 #[cfg(feature = "images")]
 pub use {
+    check::Checked,
     commit::{Image, Uki},
     error::StoreError,
     garbage::Collected,
     layer::LayerStats,
     open::{Store, Verity},
-    tree::{TreeFacts, digest_of_directory},
+    tree::{TreeFacts, digest_of_directory, object_id_of},
 };

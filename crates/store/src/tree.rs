@@ -88,3 +88,8 @@ pub fn digest_of_directory(directory: &Path) -> Result<TreeFacts, StoreError> {
         .map_err(StoreError::composefs("reading the tree to seal"))?;
     Ok(finish(tree, &Policy::Directory(&opened))?.facts)
 }
+
+/// The id a file with this content has in the store.
+pub fn object_id_of(bytes: &[u8]) -> rocketos_model::ObjectId {
+    crate::open::object_id(&FsVerityHasher::<Sha512HashValue>::hash(bytes))
+}

@@ -278,3 +278,19 @@ fn opens_no_store_without_verity_where_it_is_required() {
     assert!(matches!(Store::open(&path, Verity::Required), Err(StoreError::Insecure { .. })));
     assert!(matches!(Store::open(&directory.path().join("nothing"), Verity::Optional), Err(StoreError::Open { .. })));
 }
+
+#[test]
+fn a_check_names_the_object_that_is_not_what_it_says() {
+    let (directory, store) = store();
+    let layer = os("1");
+    import(&store, &layer);
+    let (manifest, config) = documents(&[layer.0]);
+    let digest = store.commit_image(&manifest, &config).unwrap().facts.digest;
+    let checked = store.check_image(&digest).unwrap();
+    // Two files and the mountable image; the kernel is in /boot, which the image leaves empty.
+    assert_eq!((checked.objects, checked.bad.len()), (3, 0));
+    let (name, _) = objects(directory.path()).into_iter().find(|(_, bytes)| bytes == &content("1", 5_000)).unwrap();
+    let path = directory.path().join("composefs/objects").join(&name[..2]).join(&name[2..]);
+    fs::write(path, content("2", 5_000)).unwrap();
+    assert_eq!(store.check_image(&digest).unwrap().bad, [name.parse().unwrap()]);
+}

@@ -8,9 +8,11 @@
 
 pub mod command;
 pub mod credentials;
+pub mod fixture;
 pub mod guest;
 pub mod images;
 pub mod installer;
+pub mod offline;
 pub mod paths;
 pub mod progress;
 pub mod qemu;
@@ -20,6 +22,7 @@ pub mod tools;
 pub use credentials::Credentials;
 pub use guest::{Guest, Output};
 pub use images::{Images, Release};
+pub use offline::OfflineDisk;
 pub use progress::Progress;
 pub use qemu::{Bus, Disk, Ended, Format, Machine, Running};
 pub use registry::Registry;

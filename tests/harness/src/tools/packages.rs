@@ -22,6 +22,8 @@ const NEEDED: &[(&str, &str)] = &[
     ("netavark", "/usr/lib/podman/netavark"),
     ("uidmap", "/usr/bin/newuidmap"),
     ("mmdebstrap", "/usr/bin/mmdebstrap"),
+    ("mtools", "/usr/bin/mcopy"),
+    ("e2fsprogs", "/usr/sbin/debugfs"),
     ("debian-archive-keyring", "/usr/share/keyrings/debian-archive-keyring.gpg"),
     ("ca-certificates", "/etc/ssl/certs/ca-certificates.crt"),
 ];

@@ -1,0 +1,4 @@
+//! Machines that live: installing, booting, upgrading, rolling back.
+
+mod fallback;
+mod life;

@@ -1,0 +1,3 @@
+//! The power goes.
+
+mod power_cuts;

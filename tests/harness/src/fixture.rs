@@ -1,0 +1,121 @@
+//! What machine tests share: releases in a registry and a disk with the first of them installed.
+//!
+//! Made once and kept in `target/work/fixture` until an image changes. Tests work on overlays of the disk.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::installer::{self, Install};
+use crate::{Disk, Format, Images, Machine, Progress, Registry, Tools, paths};
+
+/// The variant under test: it has a shell, which is how tests speak to it.
+pub const VARIANT: &str = "dev";
+/// Its releases.
+pub const VERSIONS: [&str; 3] = ["1.0.0", "1.0.1", "1.0.2"];
+/// A release that differs from the first only in an initramfs that cannot run.
+pub const BROKEN: &str = "1.0.9";
+/// Where the releases are in the registry.
+pub const REPOSITORY: &str = "rocketos/dev";
+/// The tag that the installed node follows.
+pub const TAG: &str = "stable";
+/// The registry's port; the installed node remembers it, so it cannot be another each time.
+const PORT: u16 = 5999;
+/// Memory of a machine under test, in MiB.
+const MEMORY: u32 = 1536;
+/// What a boot may take in an emulated machine on a busy host.
+pub const BOOT: Duration = Duration::from_secs(400);
+/// What an upgrade may take there.
+pub const UPGRADE: Duration = Duration::from_secs(900);
+/// What a whole test machine may run.
+const LIFE: Duration = Duration::from_secs(3600);
+
+/// The shared state, its registry running.
+#[derive(Debug)]
+pub struct Fixture {
+    /// Host programs.
+    pub tools: Tools,
+    /// Holds every release.
+    pub registry: Registry,
+    /// Manifest digests of [`VERSIONS`], in order.
+    pub digests: Vec<String>,
+    /// Manifest digest of [`BROKEN`].
+    pub broken: String,
+    base: PathBuf,
+    overlays: tempfile::TempDir,
+}
+
+impl Fixture {
+    /// Builds what is missing and starts the registry; [`TAG`] names the first release.
+    pub fn ready(progress: &Progress) -> Result<Self> {
+        let tools = Tools::ensure(progress)?;
+        let images = Images::new(progress);
+        let folder = paths::work().join("fixture");
+        std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+        let registry = Registry::on_port(&tools, &folder.join("registry"), PORT)?;
+        let mut digests = Vec::new();
+        for version in VERSIONS {
+            let release = images.variant(VARIANT, version)?;
+            digests.push(images.push(&release.image, &registry, REPOSITORY, version)?);
+        }
+        let containerfile = paths::workspace().join("tests/data/broken/Containerfile");
+        let broken = images.derived(&containerfile, "broken", BROKEN)?;
+        let broken = images.push(&broken.image, &registry, REPOSITORY, BROKEN)?;
+        let overlays = tempfile::Builder::new().prefix("overlays-").tempdir_in(&folder)?;
+        let base = folder.join("base.qcow2");
+        let fixture = Self { tools, registry, digests, broken, base, overlays };
+        fixture.tag(VERSIONS[0])?;
+        fixture.install(progress, &folder.join("base.of"))?;
+        Ok(fixture)
+    }
+
+    /// Makes [`TAG`] name a release.
+    pub fn tag(&self, version: &str) -> Result<()> {
+        let name = |tag: &str| format!("docker://{}/{REPOSITORY}:{tag}", self.registry.on_host());
+        self.tools
+            .run("skopeo")
+            .args(["--insecure-policy", "copy", "--quiet", "--src-tls-verify=false", "--dest-tls-verify=false"])
+            .args([name(version), name(TAG)])
+            .quiet()
+            .with_context(|| format!("naming {version} {TAG}"))
+    }
+
+    /// The reference under which a node in a machine finds a release.
+    pub fn reference(&self, tag: &str) -> String {
+        format!("docker://{}/{REPOSITORY}:{tag}", self.registry.in_guest())
+    }
+
+    /// A disk of its own with the first release installed.
+    pub fn disk(&self, name: &str) -> Result<PathBuf> {
+        let file = self.overlays.path().join(format!("{name}.qcow2"));
+        self.tools.overlay(&self.base, Format::Qcow2, &file)?;
+        Ok(file)
+    }
+
+    /// A folder that ends with the fixture.
+    pub fn scratch(&self) -> &Path {
+        self.overlays.path()
+    }
+
+    /// A machine that boots a disk, with a shell and a word about the registry.
+    pub fn machine(&self, name: &str, disk: &Path) -> Machine {
+        Machine::new(&self.tools, name)
+            .memory(MEMORY)
+            .disk(Disk::qcow2(disk))
+            .with_shell()
+            .file("/etc/containers/registries.conf.d/50-test.conf", &self.registry.guest_configuration())
+            .time_limit(LIFE)
+    }
+
+    fn install(&self, progress: &Progress, stamp: &Path) -> Result<()> {
+        let now = &self.digests[0];
+        if self.base.exists() && std::fs::read_to_string(stamp).is_ok_and(|of| of == *now) {
+            return Ok(());
+        }
+        let from = format!("docker://{}/{REPOSITORY}:{TAG}", self.registry.on_host());
+        let install = Install::new(&from, &self.reference(TAG));
+        installer::disk(&self.tools, progress, &install, &self.base)?;
+        std::fs::write(stamp, now).with_context(|| format!("writing {}", stamp.display()))
+    }
+}
