@@ -7,8 +7,8 @@ mod sizes;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use rocketos_tests::Progress;
 use rocketos_tests::command::Run;
+use rocketos_tests::{Progress, paths};
 use serde_json::Value;
 
 /// What clippy may take on a cold target folder.
@@ -22,16 +22,21 @@ pub struct Args {
     no_clippy: bool,
 }
 
-/// Checks, and says everything that is wrong of one kind before ending.
+/// Checks everything, then says all that is wrong.
 pub fn run(args: &Args) -> Result<()> {
     let progress = Progress::new();
-    progress.step("format", || Run::new("cargo").args(["fmt", "--all", "--check"]).attached())?;
-    let metadata = metadata()?;
     let mut wrong = Vec::new();
-    for (name, check) in CHECKS {
-        let found = check(&metadata).with_context(|| format!("checking {name}"))?;
-        println!("{:<40} {}", name, if found.is_empty() { "ok".to_owned() } else { format!("{} wrong", found.len()) });
+    let mut note = |name: &str, found: Vec<String>| {
+        println!("{name:<40} {}", if found.is_empty() { "ok".to_owned() } else { format!("{} wrong", found.len()) });
         wrong.extend(found);
+    };
+    let (formatted, listed, _) = Run::new("cargo").args(["fmt", "--all", "--check", "--", "-l"]).outcome()?;
+    let short = |file: &str| file.trim_start_matches(&format!("{}/", paths::workspace().display())).to_owned();
+    let unformatted = listed.lines().map(|file| format!("{} is not formatted", short(file))).collect();
+    note("format", if formatted.success() { Vec::new() } else { unformatted });
+    let metadata = metadata()?;
+    for (name, check) in CHECKS {
+        note(name, check(&metadata).with_context(|| format!("checking {name}"))?);
     }
     if !wrong.is_empty() {
         bail!("{} things are wrong:\n  {}", wrong.len(), wrong.join("\n  "));

@@ -8,6 +8,8 @@ mod image;
 mod run;
 mod test;
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 /// Commands of the workspace.
@@ -36,8 +38,8 @@ enum Verb {
     Bench(bench::Args),
 }
 
-fn main() -> anyhow::Result<()> {
-    match Args::parse().verb {
+fn main() -> ExitCode {
+    let outcome = match Args::parse().verb {
         Verb::Demo(args) => demo::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::Check(args) => check::run(&args),
@@ -45,5 +47,12 @@ fn main() -> anyhow::Result<()> {
         Verb::Disk(args) => disk::run(&args),
         Verb::Run(args) => run::run(&args),
         Verb::Bench(args) => bench::run(&args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }

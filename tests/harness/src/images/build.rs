@@ -93,7 +93,8 @@ impl Build {
             run = run.arg("--build-arg").arg(format!("INPUTS={inputs}"));
             let path = paths::workspace().join(&self.containerfile);
             let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-            let heeded = text.lines().any(|line| line.starts_with("ARG INPUTS"));
+            let mounts = text.lines().any(|line| line.starts_with("RUN --mount=type=bind"));
+            let heeded = !mounts || text.lines().any(|line| line.starts_with("ARG INPUTS"));
             if !heeded && !std::fs::read_to_string(&kept).is_ok_and(|last| last == *inputs) {
                 run = run.arg("--no-cache");
             }
