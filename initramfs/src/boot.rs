@@ -3,7 +3,7 @@
 use std::{convert::Infallible, fs, time::Instant};
 
 use anyhow::{Context, Result};
-use rocketos_model::{Booted, cmdline, layout};
+use rocketos_model::{Booted, cmdline};
 
 use crate::{config::Config, console, deployment, disk, interfaces, machine_id, modules::Modules, root, switch};
 
@@ -46,8 +46,8 @@ pub fn boot() -> Result<Infallible> {
     disk::confirm(&disk, loader.partition.as_deref())?;
 
     console::info(&format!(
-        "{} from {} is the root after {} ms",
-        layout::root::STORE_IMAGES,
+        "image {:.16}… from {} is the root after {} ms",
+        digest.to_hex(),
         disk.root.path.display(),
         started.elapsed().as_millis()
     ));

@@ -35,6 +35,8 @@ use index::Index;
 const ALWAYS: [&str; 4] = ["ext4", "erofs", "overlay", "efivarfs"];
 /// Where every device is listed under the bus it sits on.
 const BUSES: &str = "/sys/bus";
+/// Where the processors say together what they can do.
+const PROCESSORS: &str = "/sys/devices/system/cpu/modalias";
 /// linux/module.h: the kernel unpacks the file itself.
 const MODULE_INIT_COMPRESSED_FILE: i32 = 4;
 /// The endings of files the kernel unpacks itself.
@@ -151,6 +153,13 @@ impl Modules {
 /// Every `modalias` of a device that is there.
 fn announced() -> io::Result<Vec<String>> {
     let mut found = Vec::new();
+    // A device without one, or one that vanished, asks for nothing.
+    let mut ask = |path: &Path| {
+        if let Ok(text) = fs::read_to_string(path) {
+            found.extend(text.lines().filter(|line| !line.is_empty()).map(str::to_owned));
+        }
+    };
+    ask(Path::new(PROCESSORS));
     for bus in fs::read_dir(BUSES)? {
         let devices = match fs::read_dir(bus?.path().join("devices")) {
             Ok(devices) => devices,
@@ -158,10 +167,7 @@ fn announced() -> io::Result<Vec<String>> {
             Err(error) => return Err(error),
         };
         for device in devices {
-            // A device without one, or one that vanished, asks for nothing.
-            if let Ok(text) = fs::read_to_string(device?.path().join("modalias")) {
-                found.extend(text.lines().filter(|line| !line.is_empty()).map(str::to_owned));
-            }
+            ask(&device?.path().join("modalias"));
         }
     }
     Ok(found)
