@@ -1,4 +1,5 @@
 //! Layers into the store, images out of it, on real files.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{
     fs,
