@@ -12,7 +12,7 @@ use std::{
 };
 
 use crate::{
-    Progress, SealError, Step,
+    SealError,
     modules::{Modules, initramfs_files, uncompressed},
     rules::InitramfsModule,
 };
@@ -29,13 +29,12 @@ const FOLDER: u32 = 0o040_755;
 const FILE: u32 = 0o100_644;
 const PROGRAM: u32 = 0o100_755;
 
-/// Makes the archive.
+/// Makes the archive, with the modules in `carried`.
 pub(crate) fn pack(
     root: &Path,
     init: &Path,
     modules: &Modules,
-    rules: &[InitramfsModule],
-    progress: &dyn Progress,
+    carried: &BTreeSet<String>,
 ) -> Result<Vec<u8>, SealError> {
     let size = fs::metadata(init).map_err(SealError::read(init))?.len();
     if size > INIT_BYTES {
@@ -45,24 +44,23 @@ pub(crate) fn pack(
     let mut entries: BTreeMap<String, (u32, Vec<u8>)> = BTreeMap::from([("init".to_owned(), (PROGRAM, init))]);
     let folder = |path: &str| (path.to_owned(), (FOLDER, Vec::new()));
     entries.extend(FOLDERS.map(folder));
-    let carried = carried(modules, rules)?;
     let top = format!("lib/modules/{}", modules.release);
-    for path in &carried {
+    for path in carried {
         let source = format!("usr/{top}/{path}");
         let content = module(&root.join(&source), &source)?;
         entries.insert(format!("{top}/{}", uncompressed(path)), (FILE, content));
     }
-    for (file, text) in initramfs_files(modules, root, &carried)? {
+    for (file, text) in initramfs_files(modules, root, carried)? {
         entries.insert(format!("{top}/{file}"), (FILE, text.into_bytes()));
     }
     let folders: BTreeSet<String> =
         entries.keys().flat_map(|path| path.match_indices('/').map(|(at, _)| path[..at].to_owned())).collect();
     entries.extend(folders.iter().map(|path| folder(path)));
-    compress(&archive(&entries)?, progress)
+    compress(&archive(&entries)?)
 }
 
 /// Paths of the modules to carry.
-fn carried(modules: &Modules, rules: &[InitramfsModule]) -> Result<BTreeSet<String>, SealError> {
+pub(crate) fn carried(modules: &Modules, rules: &[InitramfsModule]) -> Result<BTreeSet<String>, SealError> {
     for rule in rules {
         let known = modules.by_name.contains_key(&rule.name) || modules.builtin.contains(&rule.name);
         if !known && !rule.optional {
@@ -109,18 +107,13 @@ fn archive(entries: &BTreeMap<String, (u32, Vec<u8>)>) -> Result<Vec<u8>, SealEr
     written.map_err(SealError::write("initramfs"))
 }
 
-fn compress(archive: &[u8], progress: &dyn Progress) -> Result<Vec<u8>, SealError> {
-    progress.begin(Step::Initramfs, Some(archive.len() as u64));
+fn compress(archive: &[u8]) -> Result<Vec<u8>, SealError> {
     let compressed: io::Result<Vec<u8>> = (|| {
         let mut encoder = zstd::Encoder::new(Vec::new(), LEVEL)?;
         encoder.set_pledged_src_size(Some(archive.len() as u64))?;
         encoder.include_checksum(true)?;
-        for chunk in archive.chunks(1 << 20) {
-            encoder.write_all(chunk)?;
-            progress.advance(chunk.len() as u64);
-        }
+        encoder.write_all(archive)?;
         encoder.finish()
     })();
-    progress.end();
     compressed.map_err(SealError::write("initramfs"))
 }

@@ -9,7 +9,7 @@ pub enum Step {
     Copy,
     /// Hashing the tree; the total is not known.
     Digest,
-    /// Compressing the initramfs, in bytes.
+    /// Waiting for the initramfs to be compressed; the total is not known.
     Initramfs,
 }
 

@@ -3,7 +3,9 @@
 use std::{
     collections::BTreeSet,
     fs, io,
+    panic::resume_unwind,
     path::{Path, PathBuf},
+    thread,
 };
 
 use rocketos_boot::uki;
@@ -113,10 +115,18 @@ pub fn seal(options: &SealOptions, progress: &dyn Progress) -> Result<SealFacts,
     let outputs: Vec<PathBuf> = (0..GROUPS).map(|group| options.output.join(format!("groups/{group:02}"))).collect();
     let assigned = groups::assign(&plan.kept, &packages, &rules);
     let copy = Copy { root, plan: &plan, newest: options.newest };
-    copy.groups(&assigned, &outputs, progress)?;
-    let tree_facts = digest(&outputs, &plan.kept, &options.output.join(MERGED), progress)?;
+    let carried = initramfs::carried(&modules, &rules.initramfs)?;
+    let (tree_facts, archive) = thread::scope(|scope| {
+        // Compressing takes longest and runs on one core: it begins before its turn.
+        let packing = scope.spawn(|| initramfs::pack(root, &options.init, &modules, &carried));
+        copy.groups(&assigned, &outputs, progress)?;
+        let tree_facts = digest(&outputs, &plan.kept, &options.output.join(MERGED), progress)?;
+        progress.begin(Step::Initramfs, None);
+        let archive = packing.join().unwrap_or_else(|panic| resume_unwind(panic))?;
+        progress.end();
+        Ok((tree_facts, archive))
+    })?;
 
-    let archive = initramfs::pack(root, &options.init, &modules, &rules.initramfs, progress)?;
     let arguments: Vec<String> = std::iter::once(cmdline::argument(&tree_facts.digest))
         .chain(rules.cmdline.iter().map(|line| line.text.clone()))
         .collect();
