@@ -10,7 +10,7 @@ use crate::{
     packages::Packages,
     release,
     rules::{GROUPS, Rules},
-    survey::Survey,
+    survey::{EMPTIED, Survey},
 };
 
 /// What no package owns, and what is generated.
@@ -51,7 +51,7 @@ pub(crate) fn assign(kept: &Survey, packages: &Packages, rules: &Rules) -> BTree
                 KERNEL
             } else if OWN_PATHS.iter().any(|top| below(path, top)) {
                 OWN
-            } else if GENERATED.contains(&path.as_str()) {
+            } else if GENERATED.contains(&path.as_str()) || EMPTIED.contains(&path.as_str()) {
                 UNOWNED
             } else {
                 packages.owners(path).first().map_or(UNOWNED, |owner| of_package[*owner])

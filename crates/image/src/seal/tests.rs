@@ -60,6 +60,12 @@ fn puts_the_digest_of_all_layers_into_the_kernel() {
     assert_eq!((found.objects, found.bytes), (facts.objects, facts.bytes));
     let names: Vec<_> = fs::read_dir(&output).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names.len(), 4, "{names:?}");
+    for mount_point in ["boot", "sysroot", "var", "proc"] {
+        assert!(output.join("groups/00").join(mount_point).is_dir(), "{mount_point}");
+    }
+    for group in groups(&output) {
+        assert!(group.contains_key("usr"));
+    }
 }
 
 #[test]
