@@ -331,7 +331,7 @@ pub enum ConfigError {
     /// A `[[registry]]` without either.
     #[error("a [[registry]] has neither 'prefix' nor 'location'")]
     Nameless,
-    /// Not host[:port][/path].
+    /// Not a host with an optional port and path.
     #[error("'{0}' is not a location: host, optional port, optional path")]
     Location(String),
     /// Longer than any of these needs to be.

@@ -25,7 +25,7 @@ mod layers;
 mod local;
 mod manifest;
 mod reader;
-pub mod registry;
+mod registry;
 mod source;
 mod storage;
 

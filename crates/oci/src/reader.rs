@@ -131,7 +131,7 @@ impl Reader {
         let config = source.config(&image_manifest, expected).await?;
         let configuration = manifest::configuration(&image, &config, &self.config.architecture)?;
         let layers = manifest::layers(&image_manifest, &configuration)?;
-        source.prepare(&image_manifest, &layers).await?;
+        source.prepare(&layers).await?;
         Ok(Resolved {
             reference: reference.clone(),
             manifest_digest: manifest::digest_of(&bytes),
@@ -162,7 +162,7 @@ impl Reader {
             ImageReference::Storage { .. } => {
                 let storage = Storage::open(image).await?;
                 let bytes = storage.manifest().await?;
-                let source = Source::Storage { storage, served: Arc::default() };
+                let source = Source::Storage { storage, items: Arc::default() };
                 Ok((source, Served { bytes, media_type: None }))
             }
         }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use containers_image_proxy::ConvertedLayerInfo;
 use oci_spec::image::ImageManifest;
 use rocketos_model::ManifestDigest;
 use tokio::sync::mpsc;
@@ -14,7 +13,7 @@ use crate::{
     layers::Layer,
     local::Layout,
     registry::{BlobStream, Repository, Served},
-    storage::Storage,
+    storage::{Item, Storage},
 };
 
 /// Pieces in flight between the network and the thread that unpacks. A piece is what the HTTP client read at once, at most
@@ -29,14 +28,14 @@ pub(crate) enum Source {
     Storage {
         storage: Storage,
         /// What to ask for, layer by layer; filled by [`Source::prepare`].
-        served: Arc<Vec<(ConvertedLayerInfo, Compression)>>,
+        items: Arc<Vec<Item>>,
     },
 }
 
 /// What keeps a channel filled.
 pub(crate) enum Feeder {
     Registry(Box<BlobStream>, mpsc::Sender<Message>),
-    Storage(Storage, Arc<Vec<(ConvertedLayerInfo, Compression)>>, usize, mpsc::Sender<Message>),
+    Storage(Storage, Arc<Vec<Item>>, usize, mpsc::Sender<Message>),
     /// A file needs nobody.
     Nobody,
 }
@@ -46,7 +45,7 @@ impl Feeder {
     pub(crate) async fn run(self) {
         match self {
             Self::Registry(stream, sender) => pump(*stream, sender).await,
-            Self::Storage(storage, served, at, sender) => storage.layer(&served[at].0, sender).await,
+            Self::Storage(storage, items, at, sender) => storage.layer(&items[at], sender).await,
             Self::Nobody => {}
         }
     }
@@ -109,9 +108,9 @@ impl Source {
     }
 
     /// Asks once how layers will be served.
-    pub(crate) async fn prepare(&mut self, manifest: &ImageManifest, layers: &[Layer]) -> Result<(), OciError> {
-        if let Self::Storage { storage, served } = self {
-            *served = Arc::new(storage.served(manifest, layers).await?);
+    pub(crate) async fn prepare(&mut self, layers: &[Layer]) -> Result<(), OciError> {
+        if let Self::Storage { storage, items } = self {
+            *items = Arc::new(storage.items(layers).await?);
         }
         Ok(())
     }
@@ -134,12 +133,12 @@ impl Source {
             Self::Layout(layout) => {
                 (Checked::new(layout.blob(&expected)?, Some(expected), watch), layer.compression, Feeder::Nobody)
             }
-            Self::Storage { storage, served } => {
-                let compression = served[at].1;
+            Self::Storage { storage, items } => {
+                let compression = items[at].compression;
                 (
                     Checked::new(Input::Channel(receiver), None, watch),
                     compression,
-                    Feeder::Storage(storage.clone(), served.clone(), at, sender),
+                    Feeder::Storage(storage.clone(), items.clone(), at, sender),
                 )
             }
         })

@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use containers_image_proxy::{ConvertedLayerInfo, Error, ImageProxy, OpenedImage};
-use oci_spec::image::ImageManifest;
+use containers_image_proxy::{Error, ImageProxy, OpenedImage};
+use oci_spec::image::{Digest, ImageManifest};
 use rocketos_model::limits;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
@@ -20,12 +20,25 @@ use crate::{OciError, checked::Message, decompress::Compression, layers::Layer, 
 /// Bytes read from skopeo at once: a pipe's capacity.
 const CHUNK: usize = 64 << 10;
 
+/// The protocol version from which skopeo tells an absent image from a failure (`OpenImageOptional`).
+const ASKS_FOR_ABSENCE: (u64, u64, u64) = (0, 2, 4);
+
 /// An image in the storage, held open.
 #[derive(Clone)]
 pub(crate) struct Storage {
     name: String,
     proxy: Arc<ImageProxy>,
     image: Arc<OpenedImage>,
+}
+
+/// What to ask the storage for to get one layer.
+pub(crate) struct Item {
+    digest: Digest,
+    size: u64,
+    /// False where nobody knows the size beforehand.
+    size_known: bool,
+    /// How what comes is packed.
+    pub(crate) compression: Compression,
 }
 
 fn proxy_error(image: &str) -> impl Fn(Error) -> OciError + '_ {
@@ -38,12 +51,14 @@ fn proxy_error(image: &str) -> impl Fn(Error) -> OciError + '_ {
 impl Storage {
     pub(crate) async fn open(image: &str) -> Result<Self, OciError> {
         let proxy = ImageProxy::new().await.map_err(proxy_error(image))?;
-        let opened = proxy.open_image_optional(image).await.map_err(proxy_error(image))?;
-        Ok(Self {
-            name: image.to_owned(),
-            proxy: Arc::new(proxy),
-            image: Arc::new(opened.ok_or_else(|| OciError::NoSuchImage(image.to_owned()))?),
-        })
+        let version = proxy.protocol_version();
+        let opened = match (version.major, version.minor, version.patch) >= ASKS_FOR_ABSENCE {
+            true => proxy.open_image_optional(image).await.map_err(proxy_error(image))?,
+            // An older skopeo has one error for everything.
+            false => Some(proxy.open_image(image).await.map_err(proxy_error(image))?),
+        };
+        let opened = opened.ok_or_else(|| OciError::NoSuchImage(image.to_owned()))?;
+        Ok(Self { name: image.to_owned(), proxy: Arc::new(proxy), image: Arc::new(opened) })
     }
 
     /// The manifest, checked against the digest under which the storage has it.
@@ -74,12 +89,17 @@ impl Storage {
     }
 
     /// Sends one layer's bytes.
-    pub(crate) async fn layer(&self, info: &ConvertedLayerInfo, sender: mpsc::Sender<Message>) {
-        let failed = match self.proxy.get_blob(&self.image, &info.digest, info.size).await {
+    pub(crate) async fn layer(&self, item: &Item, sender: mpsc::Sender<Message>) {
+        let copied = match self.proxy.get_blob(&self.image, &item.digest, item.size).await {
             Ok((reader, driver)) => copy(reader, driver, &sender).await,
-            Err(error) => Err(error),
+            Err(error) => return self.finish(Err(error), sender).await,
         };
-        self.finish(failed, sender).await;
+        let copied = match item.size_known {
+            true => copied,
+            // skopeo misses a size it was not told. Whether the layer is whole its diff_id decides, in the store.
+            false => Ok(()),
+        };
+        self.finish(copied, sender).await;
     }
 
     async fn finish(&self, copied: Result<(), Error>, sender: mpsc::Sender<Message>) {
@@ -92,23 +112,12 @@ impl Storage {
     }
 
     /// How the storage serves each layer: what to ask for and how it is packed.
-    pub(crate) async fn served(
-        &self,
-        manifest: &ImageManifest,
-        layers: &[Layer],
-    ) -> Result<Vec<(ConvertedLayerInfo, Compression)>, OciError> {
+    pub(crate) async fn items(&self, layers: &[Layer]) -> Result<Vec<Item>, OciError> {
         let info = self.proxy.get_layer_info(&self.image).await;
-        let info = info.map_err(proxy_error(&self.name))?.unwrap_or_else(|| {
-            // skopeo before protocol 0.2.5 cannot say; what the manifest says then has to be so.
-            let descriptors = manifest.layers().iter();
-            descriptors
-                .map(|descriptor| ConvertedLayerInfo {
-                    digest: descriptor.digest().clone(),
-                    size: descriptor.size(),
-                    media_type: descriptor.media_type().clone(),
-                })
-                .collect()
-        });
+        let Some(info) = info.map_err(proxy_error(&self.name))? else {
+            // skopeo before protocol 0.2.5 cannot say. It makes the tar stream, so that is what to ask for.
+            return layers.iter().map(Item::tar_stream).collect();
+        };
         if info.len() != layers.len() {
             return Err(OciError::LayerCount { layers: info.len(), diff_ids: layers.len() });
         }
@@ -117,7 +126,9 @@ impl Storage {
             .map(|(info, layer)| {
                 let found = info.media_type.to_string();
                 match Compression::of_media_type(&found) {
-                    Some(compression) => Ok((info, compression)),
+                    Some(compression) => {
+                        Ok(Item { digest: info.digest, size: info.size, size_known: true, compression })
+                    }
                     None => Err(OciError::UnsupportedMediaType {
                         what: format!("layer {} of {}", layer.digest, self.name),
                         found,
@@ -128,13 +139,27 @@ impl Storage {
     }
 }
 
+impl Item {
+    fn tar_stream(layer: &Layer) -> Result<Self, OciError> {
+        let digest = layer.diff_id.to_string().parse().map_err(|error: oci_spec::OciSpecError| OciError::Parse {
+            what: format!("the diff_id of layer {}", layer.digest),
+            source: error.into(),
+        })?;
+        // An uncompressed layer is its own tar stream, whose size the manifest has.
+        let size_known = layer.compression == Compression::None;
+        let size = if size_known { layer.size } else { 0 };
+        Ok(Self { digest, size, size_known, compression: Compression::None })
+    }
+}
+
 /// skopeo closes its end only after it was asked for the outcome, so both are waited for together.
 async fn copy(
     mut reader: impl AsyncRead + Unpin,
     driver: impl Future<Output = Result<(), Error>>,
     sender: &mpsc::Sender<Message>,
 ) -> Result<(), Error> {
-    let pump = async {
+    // Owns the reader: a pump that stops closes the pipe, or skopeo would wait for ever.
+    let pump = async move {
         loop {
             let mut chunk = Vec::with_capacity(CHUNK);
             if reader.read_buf(&mut chunk).await? == 0 || sender.send(Message::Data(Bytes::from(chunk))).await.is_err()

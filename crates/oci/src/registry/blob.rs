@@ -77,10 +77,8 @@ impl BlobStream {
             return Ok(None);
         };
         match response.chunk().await {
-            // Without a length the end of the connection is the end of the body, and may have come early.
-            Ok(None) if self.offset < self.expected.size && response.content_length().is_none() => {
-                Err(self.interrupted(Box::from("the connection ended")))
-            }
+            // A connection without a length may end early, and a range may be shorter than what was asked for.
+            Ok(None) if self.offset < self.expected.size => Err(self.interrupted(Box::from("the connection ended"))),
             Ok(chunk) => Ok(chunk),
             Err(error) => Err(self.interrupted(error.without_url().into())),
         }

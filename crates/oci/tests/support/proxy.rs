@@ -69,7 +69,7 @@ pub struct Proxy {
 
 impl Proxy {
     pub fn start(upstream: &str) -> Self {
-        Self::listen(upstream, |stream, upstream, state| serve(stream, upstream, state))
+        Self::listen(upstream, serve)
     }
 
     /// The same behind TLS.
