@@ -65,11 +65,17 @@ pub struct Config {
 impl Config {
     fn parse(text: &str) -> Result<Self, toml::de::Error> {
         let File { root, etc, var } = toml::from_str(text)?;
-        Ok(Self {
-            root: if root.transient { Mount::Transient } else { Mount::None },
-            etc: etc.or(Mount::Transient),
-            var: var.or(Mount::Bind),
-        })
+        let (etc, var) = (etc.or(Mount::Transient), var.or(Mount::Bind));
+        if !root.transient {
+            return Ok(Self { root: Mount::None, etc, var });
+        }
+        // A root that changes in memory covers what is below it, and an overlay on an overlay on an overlay is one more
+        // than the kernel allows (FILESYSTEM_MAX_STACK_DEPTH).
+        let covered = |mount| match mount {
+            Mount::Transient => Mount::None,
+            other => other,
+        };
+        Ok(Self { root: Mount::Transient, etc: covered(etc), var: covered(var) })
     }
 
     /// Reads the image's file; an image without one gets the defaults.
@@ -96,7 +102,7 @@ mod tests {
             (
                 "[root]\ntransient = true\n[var]\nmount = \"none\"\n[other]\nx = 1",
                 Mount::Transient,
-                Mount::Transient,
+                Mount::None,
                 Mount::None,
             ),
         ] {

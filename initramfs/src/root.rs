@@ -113,7 +113,7 @@ pub fn close_partition() -> Result<()> {
 
 /// Mounts the one image that may be the root.
 pub fn mount_image(sysroot: &OwnedFd, digest: &ComposefsDigest) -> Result<OwnedFd> {
-    let mount = rocketos_store::mount::mount_image(sysroot, digest).context("mounting the image as the root")?;
+    let mount = rocketos_store::mount::mount_image(sysroot, digest).context("opening the root")?;
     attach_here(&mount, NEW_ROOT)
 }
 
