@@ -121,8 +121,8 @@ fn unpack(layout: &Path, work: &Path) -> Result<Boot> {
 }
 
 fn run(tools: &Tools, install: &Install, boot: &Boot, disk: &Path) -> Result<()> {
-    let cmdline =
-        format!("rdinit=/usr/lib/systemd/systemd console=ttyS0 systemd.unit={UNIT} systemd.show_status=1 quiet");
+    // ext4 is a module, and before it is loaded nobody can tell whether it has fs-verity.
+    let cmdline = format!("rdinit=/usr/lib/systemd/systemd console=ttyS0 quiet modules_load=ext4 systemd.unit={UNIT}");
     let target = match install.format {
         Format::Raw => Disk::raw(disk),
         Format::Qcow2 => Disk::qcow2(disk),
