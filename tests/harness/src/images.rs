@@ -18,6 +18,8 @@ use build::{Build, podman};
 const NAMESPACE: &str = "localhost/rocketos";
 /// The time that files bear which building makes: a constant, so that two builds are alike.
 pub const SOURCE_DATE_EPOCH: &str = "1767225600";
+/// What RUN steps of `Containerfile.d/20-base` read of `base/` through mounts; COPY sees changes to the rest itself.
+const SEEN_BY_RUN: &[&str] = &["packages", "no-initramfs"];
 /// What os-release holds in place of a version until a release is built.
 const OPEN_VERSION: &str = "@VERSION@";
 /// What pushing or copying an image may take.
@@ -57,7 +59,7 @@ impl<'a> Images<'a> {
         })?;
         self.progress.step("building the image base", || {
             let bootstrap = format!("{NAMESPACE}/bootstrap");
-            let inputs = tree_digest(&paths::workspace().join("base"))?;
+            let inputs = tree_digest(&paths::workspace().join("base"), SEEN_BY_RUN)?;
             Build::new("Containerfile.d/20-base", "base").arg("BOOTSTRAP", &bootstrap).inputs(&inputs).run()
         })?;
         self.progress.step("building the image sealer", || Build::new("Containerfile.d/30-sealer", "sealer").run())
@@ -158,10 +160,10 @@ fn parents(containerfile: &Path, own: &str) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// Returns a digest over the names and bytes of all files of a folder.
-fn tree_digest(folder: &Path) -> Result<String> {
-    let list = "find . -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum";
-    let line = Run::new("sh").args(["-c", list]).cwd(folder).output()?;
+/// Returns a digest over the names and bytes of all files below some names in a folder.
+fn tree_digest(folder: &Path, names: &[&str]) -> Result<String> {
+    let list = "find \"$@\" -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum";
+    let line = Run::new("sh").args(["-c", list, "sh"]).args(names).cwd(folder).output()?;
     let digest = line.split_whitespace().next();
     digest.map(str::to_owned).with_context(|| format!("a digest of {}", folder.display()))
 }
