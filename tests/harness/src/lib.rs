@@ -12,6 +12,7 @@ pub mod fixture;
 pub mod guest;
 pub mod images;
 pub mod installer;
+#[cfg(feature = "offline")]
 pub mod offline;
 pub mod paths;
 pub mod progress;
@@ -22,6 +23,7 @@ pub mod tools;
 pub use credentials::Credentials;
 pub use guest::{Guest, Output};
 pub use images::{Images, Release};
+#[cfg(feature = "offline")]
 pub use offline::OfflineDisk;
 pub use progress::Progress;
 pub use qemu::{Bus, Disk, Ended, Format, Machine, Running};
