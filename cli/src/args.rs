@@ -293,4 +293,6 @@ pub enum Image {
 pub enum Internal {
     /// Declare this boot good.
     Bless,
+    /// Grow the root file system to the end of its partition.
+    Grow,
 }

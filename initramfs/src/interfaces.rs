@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::ErrorKind,
     os::unix::fs::{MetadataExt, symlink},
     path::Path,
 };
@@ -32,6 +33,8 @@ const INTERFACES: [Interface; 4] = [
 
 /// Where systemd looks for the partition below a root that is not one (systemd#35017).
 const VOLATILE_ROOT: &str = "/run/systemd/volatile-root";
+/// Links to block devices by number, as udev makes them.
+const BY_NUMBER: &str = "/dev/block";
 
 fn mount_one((fstype, path, flags, options): Interface) -> rustix::io::Result<()> {
     let options = std::ffi::CString::new(options).map_err(|_| Errno::INVAL)?;
@@ -88,8 +91,15 @@ pub fn tell(booted: &Booted) -> Result<()> {
     write().with_context(|| format!("writing {}", layout::node::BOOTED))?;
     let link = || {
         let device = fs::metadata(&booted.root)?.rdev();
+        let by_number = format!("{BY_NUMBER}/{}:{}", major(device), minor(device));
+        // udev makes these links too, but only after systemd-repart has asked for this one.
+        fs::create_dir_all(BY_NUMBER)?;
+        match symlink(&booted.root, &by_number) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
         fs::create_dir_all("/run/systemd")?;
-        symlink(format!("/dev/block/{}:{}", major(device), minor(device)), VOLATILE_ROOT)
+        symlink(by_number, VOLATILE_ROOT)
     };
     link().with_context(|| format!("making {VOLATILE_ROOT}"))
 }

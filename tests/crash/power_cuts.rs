@@ -60,7 +60,7 @@ fn power_cuts_leave_the_old_release_or_the_new_one() -> Result<()> {
         let after = whole.mul_f64(fraction(cut));
         let left = progress.step(&format!("cut {cut} of {cuts}, after {:.1} s", after.as_secs_f64()), || {
             let mut running = machine("cut").arguments(["-loadvm", READY]).start()?;
-            let mut guest = running.wait_for_shell(BOOT)?;
+            let mut guest = running.loaded_shell(BOOT)?;
             guest.ask(START)?;
             std::thread::sleep(after);
             running.cut_power()?;

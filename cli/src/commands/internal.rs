@@ -1,6 +1,7 @@
 //! What units run.
 
-use rocketos_deploy::{bless, prune};
+use indicatif::HumanBytes;
+use rocketos_deploy::{bless, grow_root, prune};
 
 use super::locked;
 use crate::args::Internal;
@@ -17,6 +18,10 @@ pub fn run(verb: &Internal) -> anyhow::Result<()> {
             // Only what has proved itself may push out what came before.
             let pruned = prune(&node, false)?;
             super::prune::report(&pruned);
+            Ok(())
+        }
+        Internal::Grow => {
+            println!("The root file system has {}.", HumanBytes(grow_root()?));
             Ok(())
         }
     }

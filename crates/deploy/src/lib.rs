@@ -9,6 +9,7 @@
 mod disk;
 mod error;
 mod files;
+mod grow;
 mod install;
 mod lock;
 mod node;
@@ -20,6 +21,7 @@ mod stage;
 
 pub use disk::{DiskError, SMALLEST, check_disk, check_kernel};
 pub use error::DeployError;
+pub use grow::grow_root;
 pub use install::{check_filesystem, open_new_disk, populate};
 pub use lock::{Holder, Lock};
 pub use node::Node;

@@ -7,6 +7,7 @@
 
 pub mod block;
 pub mod efivar;
+pub mod ext4;
 pub mod gpt;
 pub mod mount;
 pub mod verity;

@@ -17,6 +17,8 @@ use crate::credentials::base64;
 
 /// The unit's name; a guest's own units cannot have it.
 const UNIT: &str = "rocketos-test-shell.service";
+/// What a shell says when it starts.
+const UP: &str = "ROCKETOS-SHELL-UP";
 /// How long one read waits before the clock is looked at.
 const READ_SLICE: Duration = Duration::from_millis(100);
 /// How often a shell that does not answer is spoken to again.
@@ -51,6 +53,8 @@ pub struct Guest {
     received: Vec<u8>,
     serial: u64,
     console: PathBuf,
+    log: PathBuf,
+    ups: usize,
 }
 
 /// Adds the shell to a machine's credentials.
@@ -71,7 +75,7 @@ fn unit() -> String {
      StartLimitIntervalSec=0\n\
      [Service]\n\
      Environment=HOME=/root TERM=dumb LC_ALL=C.UTF-8 SYSTEMD_PAGER=cat SYSTEMD_COLORS=0\n\
-     ExecStart=/bin/sh -c 'stty raw -echo isig; exec /bin/sh /dev/stdin'\n\
+     ExecStart=/bin/sh -c 'stty raw -echo isig; printf \"ROCKETOS-SHELL-%%s\\\\n\" UP; exec /bin/sh /dev/stdin'\n\
      StandardInput=tty-force\n\
      StandardOutput=tty\n\
      StandardError=null\n\
@@ -84,9 +88,48 @@ fn unit() -> String {
 }
 
 impl Guest {
-    pub(crate) fn new(stream: UnixStream, console: PathBuf) -> Result<Self> {
+    pub(crate) fn new(stream: UnixStream, console: PathBuf, log: PathBuf) -> Result<Self> {
         stream.set_read_timeout(Some(READ_SLICE))?;
-        Ok(Self { stream, received: Vec::new(), serial: 0, console })
+        Ok(Self { stream, received: Vec::new(), serial: 0, console, log, ups: 0 })
+    }
+
+    /// How often a shell has started, by its own word.
+    fn ups_so_far(&self) -> usize {
+        let log = std::fs::read(&self.log).unwrap_or_default();
+        String::from_utf8_lossy(&log).matches(UP).count()
+    }
+
+    /// Waits until a shell has started that nobody has spoken to, and answers.
+    ///
+    /// Until it says so nothing is sent: firmware and loader read this port too, and take characters for commands.
+    pub(crate) fn wait_until_it_is_up(&mut self, timeout: Duration) -> Result<()> {
+        let until = Instant::now() + timeout;
+        while self.ups_so_far() <= self.ups {
+            // What nobody reads would stop the guest.
+            self.drain()?;
+            if Instant::now() > until {
+                return self.silent(timeout);
+            }
+        }
+        self.ups = self.ups_so_far();
+        self.wait_until_it_answers(until.saturating_duration_since(Instant::now()).max(PING_EVERY))
+    }
+
+    fn drain(&mut self) -> Result<()> {
+        let mut buffer = [0; 4096];
+        match self.stream.read(&mut buffer) {
+            Ok(0) => bail!("the machine ended"),
+            Err(error) if !matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {
+                Err(error).context("reading from the guest's shell")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn silent(&self, timeout: Duration) -> Result<()> {
+        let console = std::fs::read(&self.console).unwrap_or_default();
+        let console = String::from_utf8_lossy(&console).into_owned();
+        bail!("no shell answered within {} s; end of the console:\n{}", timeout.as_secs(), tail(&console))
     }
 
     /// Runs a script with `/bin/sh` and waits for its end; a status other than zero is no error here.
@@ -172,7 +215,7 @@ impl Guest {
         let until = Instant::now() + timeout;
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            self.wait_until_it_answers(left)?;
+            self.wait_until_it_is_up(left)?;
             match self.run("cat /proc/sys/kernel/random/boot_id", left.min(PING_EVERY * 5)) {
                 Ok(now) if now.success() && now.stdout.trim() != before => return Ok(()),
                 // The old boot's shell, on its way down.
@@ -194,9 +237,7 @@ impl Guest {
                 return Ok(());
             }
         }
-        let console = std::fs::read(&self.console).unwrap_or_default();
-        let console = String::from_utf8_lossy(&console).into_owned();
-        bail!("no shell answered within {} s; end of the console:\n{}", timeout.as_secs(), tail(&console))
+        self.silent(timeout)
     }
 
     /// Ends what hangs: the terminal's interrupt ends the command and the shell, which systemd starts again.
@@ -204,6 +245,7 @@ impl Guest {
         if self.send("\x03").is_ok() {
             // Whether that helped shows with the next command; the error at hand is the one to report.
             let _ = self.wait_until_it_answers(SHORT / 4);
+            self.ups = self.ups_so_far();
         }
     }
 

@@ -28,7 +28,6 @@ pub struct Registry {
 impl Registry {
     /// Starts one that keeps its content in `storage`, which may hold that of an earlier run.
     pub fn start(tools: &Tools, storage: &Path) -> Result<Self> {
-        std::fs::create_dir_all(storage).with_context(|| format!("making {}", storage.display()))?;
         // The port is free when asked for; nobody else on loopback takes it in the moment between.
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
         Self::on_port(tools, storage, port)
@@ -36,6 +35,7 @@ impl Registry {
 
     /// Starts one on a given port: that of a registry that was stopped, to bring it back.
     pub fn on_port(tools: &Tools, storage: &Path, port: u16) -> Result<Self> {
+        std::fs::create_dir_all(storage).with_context(|| format!("making {}", storage.display()))?;
         let config = storage.join("config.yml");
         std::fs::write(&config, configuration(storage, port))
             .with_context(|| format!("writing {}", config.display()))?;

@@ -71,14 +71,28 @@ impl Running {
     ///
     /// The shell starts early: units may still be starting then; see [`Guest::wait_booted`].
     pub fn wait_for_shell(&mut self, timeout: Duration) -> Result<Guest> {
-        // Connected only now: what nobody reads would stop the guest.
-        let shell = Endpoints { dir: self.dir.path() }.shell();
-        let stream = UnixStream::connect(&shell).with_context(|| format!("connecting to {}", shell.display()))?;
-        let mut guest = Guest::new(stream, self.console_log_file())?;
+        let mut guest = self.connect_shell()?;
+        match guest.wait_until_it_is_up(timeout) {
+            Ok(()) => Ok(guest),
+            Err(error) => Err(error.context(self.story())),
+        }
+    }
+
+    /// Takes up the shell of a machine that was loaded with it running.
+    pub fn loaded_shell(&mut self, timeout: Duration) -> Result<Guest> {
+        let mut guest = self.connect_shell()?;
         match guest.wait_until_it_answers(timeout) {
             Ok(()) => Ok(guest),
             Err(error) => Err(error.context(self.story())),
         }
+    }
+
+    fn connect_shell(&self) -> Result<Guest> {
+        // Connected only now: what nobody reads would stop the guest.
+        let at = Endpoints { dir: self.dir.path() };
+        let stream =
+            UnixStream::connect(at.shell()).with_context(|| format!("connecting to {}", at.shell().display()))?;
+        Guest::new(stream, self.console_log_file(), at.shell_log())
     }
 
     /// Returns everything the console has shown.
