@@ -13,6 +13,9 @@ const COMPILE_LIMIT: Duration = Duration::from_secs(2400);
 /// Static programs are built for this target even on itself: the flags must not reach build scripts.
 const STATIC_TARGET: &str = "x86_64-unknown-linux-gnu";
 
+/// The profile of the initramfs program in the workspace's Cargo.toml.
+const INIT_PROFILE: &str = "initramfs";
+
 /// Returns the folder that `Containerfile.d/11-tools-handin` has as its context.
 pub(super) fn folder() -> PathBuf {
     paths::work().join("tools")
@@ -21,16 +24,24 @@ pub(super) fn folder() -> PathBuf {
 /// Compiles `rocketctl` and the initramfs program, and puts them where the build finds them.
 pub(super) fn compile() -> Result<()> {
     cargo(&["build", "--release", "-p", "rocketctl"]).attached().context("compiling rocketctl")?;
-    cargo(&["build", "--release", "-p", "rocketos-initramfs", "--target", STATIC_TARGET])
-        .env("OPENSSL_STATIC", "1")
-        .env("PCRE2_SYS_STATIC", "1")
-        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+    cargo(&["build", "--profile", INIT_PROFILE, "-p", "rocketos-initramfs", "--target", STATIC_TARGET])
+        .env("RUSTFLAGS", init_flags()?)
         .attached()
         .context("compiling the initramfs program")?;
     std::fs::create_dir_all(folder()).with_context(|| format!("making {}", folder().display()))?;
     let target = paths::target();
     hand_in(&target.join("release/rocketctl"), "rocketctl")?;
-    hand_in(&target.join(STATIC_TARGET).join("release/rocketos-initramfs"), "init")
+    hand_in(&target.join(STATIC_TARGET).join(INIT_PROFILE).join("rocketos-initramfs"), "init")
+}
+
+/// The compiler's flags of initramfs/README.md: static, and the same bytes in whatever directory.
+fn init_flags() -> Result<String> {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
+    let registry = home.context("neither CARGO_HOME nor HOME is set")?.join("registry/src");
+    let source = paths::workspace().display();
+    let remap = format!("--remap-path-prefix={source}=/src --remap-path-prefix={}=/registry", registry.display());
+    Ok(format!("-C target-feature=+crt-static {remap}"))
 }
 
 fn cargo(args: &[&str]) -> Run {
