@@ -21,6 +21,8 @@ mod garbage;
 #[cfg(feature = "images")]
 mod layer;
 #[cfg(feature = "images")]
+mod listing;
+#[cfg(feature = "images")]
 mod object;
 #[cfg(feature = "images")]
 mod open;
