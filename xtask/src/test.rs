@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use rocketos_tests::command::Run;
+use rocketos_tests::fixture::{Fixture, READY};
 use rocketos_tests::{Images, Progress, Tools, paths};
 
 /// What one section may take.
@@ -40,7 +41,7 @@ pub fn run(args: &Args) -> Result<()> {
     let chosen = |name: &str| args.sections.is_empty() || args.sections.iter().any(|section| section == name);
     let limit = if args.long { LONG_SECTION } else { SECTION };
     let cargo = |words: &[&str]| {
-        let run = Run::new("cargo").arg("test").args(words).limit(limit).printed();
+        let run = Run::new("cargo").arg("test").args(words).env(READY, "1").limit(limit).printed();
         if args.long { run.env(LONG, "1") } else { run }
     };
     if chosen("units") {
@@ -54,6 +55,7 @@ pub fn run(args: &Args) -> Result<()> {
     if present.iter().any(|(name, _)| *name != "harness") {
         section("images for the tests");
         Images::new(&progress).foundation()?;
+        Fixture::ready(&progress)?;
     }
     for (name, title) in present {
         section(title);

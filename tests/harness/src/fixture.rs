@@ -3,6 +3,7 @@
 //! Made once and kept in `target/work/fixture` until an image changes. Tests work on overlays of the disk.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -31,6 +32,26 @@ pub const UPGRADE: Duration = Duration::from_secs(900);
 /// What a whole test machine may run.
 const LIFE: Duration = Duration::from_secs(3600);
 
+/// Tells test processes that the fixture is built: the one that starts them has done so.
+pub const READY: &str = "ROCKETOS_TESTS_FIXTURE_READY";
+/// This process has built it.
+static BUILT: AtomicBool = AtomicBool::new(false);
+
+/// Builds and pushes all releases, and writes down their digests, the broken one's last.
+fn build(progress: &Progress, registry: &Registry, list: &Path) -> Result<()> {
+    let images = Images::new(progress);
+    let mut digests = String::new();
+    for version in VERSIONS {
+        let release = images.variant(VARIANT, version)?;
+        digests += &images.push(&release.image, registry, REPOSITORY, version)?;
+        digests.push('\n');
+    }
+    let containerfile = paths::workspace().join("tests/data/broken/Containerfile");
+    let broken = images.derived(&containerfile, "broken", BROKEN)?;
+    digests += &images.push(&broken.image, registry, REPOSITORY, BROKEN)?;
+    std::fs::write(list, digests).with_context(|| format!("writing {}", list.display()))
+}
+
 /// The shared state, its registry running.
 #[derive(Debug)]
 pub struct Fixture {
@@ -48,25 +69,28 @@ pub struct Fixture {
 
 impl Fixture {
     /// Builds what is missing and starts the registry; [`TAG`] names the first release.
+    ///
+    /// Where [`READY`] is set, or this process has done so before, nothing is built again.
     pub fn ready(progress: &Progress) -> Result<Self> {
         let tools = Tools::ensure(progress)?;
-        let images = Images::new(progress);
         let folder = paths::work().join("fixture");
         std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
         let registry = Registry::on_port(&tools, &folder.join("registry"), PORT)?;
-        let mut digests = Vec::new();
-        for version in VERSIONS {
-            let release = images.variant(VARIANT, version)?;
-            digests.push(images.push(&release.image, &registry, REPOSITORY, version)?);
+        let list = folder.join("digests");
+        let known = std::env::var_os(READY).is_some() || BUILT.load(Ordering::Relaxed);
+        if !known {
+            build(progress, &registry, &list)?;
+            BUILT.store(true, Ordering::Relaxed);
         }
-        let containerfile = paths::workspace().join("tests/data/broken/Containerfile");
-        let broken = images.derived(&containerfile, "broken", BROKEN)?;
-        let broken = images.push(&broken.image, &registry, REPOSITORY, BROKEN)?;
+        let text = std::fs::read_to_string(&list).with_context(|| format!("reading {}", list.display()))?;
+        let mut digests: Vec<String> = text.lines().map(str::to_owned).collect();
+        let broken = digests.pop().context("the list of digests is empty")?;
         let overlays = tempfile::Builder::new().prefix("overlays-").tempdir_in(&folder)?;
-        let base = folder.join("base.qcow2");
-        let fixture = Self { tools, registry, digests, broken, base, overlays };
+        let fixture = Self { tools, registry, digests, broken, base: folder.join("base.qcow2"), overlays };
         fixture.tag(VERSIONS[0])?;
-        fixture.install(progress, &folder.join("base.of"))?;
+        if !known {
+            fixture.install(progress, &folder.join("base.of"))?;
+        }
         Ok(fixture)
     }
 
