@@ -21,7 +21,7 @@ use crate::{Store, StoreError, Verity};
 
 /// Files up to this many bytes stay in memory until it is known whether they are new.
 const IN_MEMORY_BYTES: u64 = 256 << 10;
-/// Bytes read at once.
+/// Bytes read at once: whole blocks of fs-verity's.
 const CHUNK: usize = 64 << 10;
 
 /// What became of a file.
@@ -52,7 +52,7 @@ pub(crate) fn put(store: &Store, source: &mut dyn Read, size: u64, buffer: &mut 
             io::ErrorKind::UnexpectedEof => truncated(),
             _ => StoreError::Read(error),
         })?;
-        hasher.write_all(&buffer[..want]).map_err(StoreError::Read)?;
+        hash(&mut hasher, &buffer[..want]);
         file.write_all(&buffer[..want]).map_err(StoreError::Write)?;
         left -= want as u64;
     }
@@ -66,7 +66,9 @@ pub(crate) fn put(store: &Store, source: &mut dyn Read, size: u64, buffer: &mut 
 
 /// Puts bytes in memory into the store.
 pub(crate) fn put_bytes(store: &Store, bytes: &[u8]) -> Result<Put, StoreError> {
-    let id = FsVerityHasher::<Sha512HashValue>::hash(bytes);
+    let mut hasher = FsVerityHasher::<Sha512HashValue>::new();
+    hash(&mut hasher, bytes);
+    let id = hasher.digest();
     if present(store, &id, bytes.len() as u64)? {
         return Ok(Put { id, new: false });
     }
@@ -74,6 +76,13 @@ pub(crate) fn put_bytes(store: &Store, bytes: &[u8]) -> Result<Put, StoreError> 
     file.write_all(bytes).map_err(StoreError::Write)?;
     link(store, file, &id)?;
     Ok(Put { id, new: true })
+}
+
+/// Hashes whole blocks where they lie; only the last piece of a file may be no multiple of a block.
+fn hash(hasher: &mut FsVerityHasher<Sha512HashValue>, bytes: &[u8]) {
+    for block in bytes.chunks(FsVerityHasher::<Sha512HashValue>::BLOCK_SIZE) {
+        hasher.add_block(block);
+    }
 }
 
 fn truncated() -> StoreError {
