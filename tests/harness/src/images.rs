@@ -12,14 +12,16 @@ use serde_json::Value;
 
 use crate::command::Run;
 use crate::{Progress, Registry, paths};
-use build::{Build, podman};
+use build::{Build, Cache, podman};
+
+pub use build::podman_build;
 
 /// Where images made here are named.
 const NAMESPACE: &str = "localhost/rocketos";
 /// The time that files bear which building makes: a constant, so that two builds are alike.
 pub const SOURCE_DATE_EPOCH: &str = "1767225600";
 /// What RUN steps of `Containerfile.d/20-base` read of `base/` through mounts; COPY sees changes to the rest itself.
-const SEEN_BY_RUN: &[&str] = &["packages", "no-initramfs"];
+const SEEN_BY_RUN: &[&str] = &["no-initramfs"];
 /// What os-release holds in place of a version until a release is built.
 const OPEN_VERSION: &str = "@VERSION@";
 /// What pushing or copying an image may take.
@@ -74,19 +76,36 @@ impl<'a> Images<'a> {
     pub fn derived(&self, containerfile: &Path, variant: &str, version: &str) -> Result<Release> {
         self.rootfs(containerfile, variant)?;
         let context = containerfile.parent().context("a Containerfile without a folder")?;
-        let build = |name: &str| Build::new(containerfile, name).context(context).arg("VERSION", version);
         let rootfs = format!("{variant}-rootfs:{version}");
-        self.progress.step(&format!("building {variant} {version}: root"), || build(&rootfs).target("rootfs").run())?;
+        self.progress.step(&format!("building {variant} {version}: root"), || {
+            Build::new(containerfile, &rootfs).context(context).arg("VERSION", version).target("rootfs").run()
+        })?;
+        self.seal(containerfile, variant, version, &rootfs, Cache::Used)
+    }
+
+    /// Seals a release of this checkout once more from the same root, using nothing that sealing left before.
+    ///
+    /// The result is named after `variant`, which is not the release's own.
+    pub fn again(&self, release: &Release, variant: &str) -> Result<Release> {
+        let containerfile = paths::workspace().join("variants").join(&release.variant).join("Containerfile");
+        let rootfs = format!("{}-rootfs:{}", release.variant, release.version);
+        self.seal(&containerfile, variant, &release.version, &rootfs, Cache::PassedOver)
+    }
+
+    /// Builds the last two stages upon a root.
+    fn seal(&self, containerfile: &Path, variant: &str, version: &str, rootfs: &str, cache: Cache) -> Result<Release> {
+        let context = containerfile.parent().context("a Containerfile without a folder")?;
+        let build = |name: &str| Build::new(containerfile, name).context(context).arg("VERSION", version).cache(cache);
         let root_id = podman(["image", "inspect", "--format={{.Id}}", &format!("{NAMESPACE}/{rootfs}")]).output()?;
         let sealed = format!("{variant}-sealed:{version}");
         self.progress.step(&format!("building {variant} {version}: sealing"), || {
-            build(&sealed).target("sealed").stage("rootfs", &rootfs).inputs(root_id.trim()).run()?;
+            build(&sealed).target("sealed").stage("rootfs", rootfs).inputs(root_id.trim()).run()?;
             podman(["tag", &format!("{NAMESPACE}/{sealed}"), &format!("{NAMESPACE}/{variant}-sealed")]).quiet()
         })?;
         let facts = facts(&sealed).with_context(|| format!("reading what sealing {variant} {version} said"))?;
         let name = format!("{variant}:{version}");
         self.progress.step(&format!("building {variant} {version}: sealed image"), || {
-            let mut last = build(&name).stage("sealed", &sealed).stage("rootfs", &rootfs);
+            let mut last = build(&name).stage("sealed", &sealed).stage("rootfs", rootfs);
             for (fact, value) in facts.as_object().into_iter().flatten().filter(|(fact, _)| *fact != "version") {
                 let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
                 last = last.arg(&fact.to_uppercase().replace('-', "_"), &value);

@@ -15,6 +15,16 @@ const BUILD_LIMIT: Duration = Duration::from_secs(1800);
 /// Only the unified hierarchy has this file; runtimes cannot start containers on the others.
 const UNIFIED_CGROUPS: &str = "/sys/fs/cgroup/cgroup.controllers";
 
+/// Tells apt of the kept packages.
+const KEPT_LIST: &str = "kept.list";
+
+/// Whether layers of earlier builds may be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cache {
+    Used,
+    PassedOver,
+}
+
 /// A build of one Containerfile.
 pub(super) struct Build {
     containerfile: PathBuf,
@@ -24,6 +34,7 @@ pub(super) struct Build {
     args: Vec<(String, String)>,
     stages: Vec<(String, String)>,
     inputs: Option<String>,
+    cache: Cache,
 }
 
 impl Build {
@@ -36,6 +47,7 @@ impl Build {
             target: None,
             stages: Vec::new(),
             inputs: None,
+            cache: Cache::Used,
             args: vec![("SOURCE_DATE_EPOCH".to_owned(), SOURCE_DATE_EPOCH.to_owned())],
         }
     }
@@ -72,12 +84,15 @@ impl Build {
         self
     }
 
+    pub(super) fn cache(mut self, cache: Cache) -> Self {
+        self.cache = cache;
+        self
+    }
+
     pub(super) fn run(self) -> Result<()> {
         let kept = paths::work().join("inputs").join(self.name.replace(['/', ':'], "-"));
-        let mut run = podman(["build"]);
-        if !Path::new(UNIFIED_CGROUPS).exists() {
-            run = run.env("BUILDAH_ISOLATION", "chroot").arg("--network=host");
-        }
+        let mut run = offer_kept(podman_build());
+        let mut no_cache = self.cache == Cache::PassedOver;
         let short = |path: &Path| path.strip_prefix(paths::workspace()).unwrap_or(path).to_owned();
         run = run.arg("-f").arg(short(&self.containerfile)).args(["-t", &self.name]);
         if let Some(target) = &self.target {
@@ -96,8 +111,11 @@ impl Build {
             let mounts = text.lines().any(|line| line.starts_with("RUN --mount=type=bind"));
             let heeded = !mounts || text.lines().any(|line| line.starts_with("ARG INPUTS"));
             if !heeded && !std::fs::read_to_string(&kept).is_ok_and(|last| last == *inputs) {
-                run = run.arg("--no-cache");
+                no_cache = true;
             }
+        }
+        if no_cache {
+            run = run.arg("--no-cache");
         }
         run.arg(short(&self.context)).limit(BUILD_LIMIT).printed().quiet()?;
         if let Some(inputs) = &self.inputs {
@@ -106,6 +124,26 @@ impl Build {
         }
         Ok(())
     }
+}
+
+/// Begins `podman build` with what this host needs; never with `--timestamp`, which would set every file's mtime.
+pub fn podman_build() -> Run {
+    // Each COPY of a sealed image is a layer, whatever containers.conf says.
+    let run = podman(["build", "--layers"]);
+    if Path::new(UNIFIED_CGROUPS).exists() { run } else { run.env("BUILDAH_ISOLATION", "chroot").arg("--network=host") }
+}
+
+/// Offers a build the packages that were kept, where there are any (base/README.md, "Versions").
+fn offer_kept(run: Run) -> Run {
+    let kept = paths::target().join("packages");
+    let list = kept.join(KEPT_LIST);
+    if !list.exists() {
+        return run;
+    }
+    run.arg("-v")
+        .arg(format!("{}:/var/lib/rocketos/packages:ro", kept.display()))
+        .arg("-v")
+        .arg(format!("{}:/etc/apt/sources.list.d/{KEPT_LIST}:ro", list.display()))
 }
 
 /// Runs podman.
