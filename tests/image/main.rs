@@ -1,0 +1,12 @@
+//! Images as podman builds them and registries serve them: sealed, alike when built again, and to be derived from.
+
+mod content;
+mod derived;
+mod digest;
+mod layers;
+mod listing;
+mod lock;
+mod metadata;
+mod published;
+mod sbom;
+mod size;
