@@ -2,9 +2,12 @@
 
 use std::process::ExitCode;
 
+use rocketos_boot::BootError;
 use rocketos_deploy::DeployError;
 use rocketos_oci::OciError;
 use rocketos_store::StoreError;
+
+use crate::pull::Unbootable;
 
 /// Something failed that no other code names.
 const FAILED: u8 = 1;
@@ -39,6 +42,12 @@ pub fn code(error: &anyhow::Error) -> ExitCode {
 }
 
 fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
+    if cause.is::<Unbootable>() {
+        return Some(REFUSED);
+    }
+    if let Some(error) = cause.downcast_ref::<BootError>() {
+        return error.is_full().then_some(FULL);
+    }
     if let Some(error) = cause.downcast_ref::<DeployError>() {
         return match error {
             DeployError::Locked(_) => Some(LOCKED),

@@ -1,7 +1,7 @@
 //! Bringing an image into the store: where `oci` ends and `store` begins.
 
-use anyhow::{Context as _, bail, ensure};
-use rocketos_model::{ImageReference, labels};
+use anyhow::{Context as _, ensure};
+use rocketos_model::{ImageReference, ReferenceError, labels};
 use rocketos_oci::{Reader, ReaderConfig, Resolved};
 use rocketos_store::{Image, Store};
 use tokio::runtime::Runtime;
@@ -14,6 +14,9 @@ const EXPANSION: u64 = 4;
 const PER_OBJECT: u64 = 4096;
 /// Bytes left free whatever comes.
 const RESERVE: u64 = 64 << 20;
+
+/// How a reference that names its transport begins.
+const TRANSPORTS: [&str; 4] = ["docker://", "oci:", "oci-archive:", "containers-storage:"];
 
 /// Reads images.
 pub struct Puller {
@@ -60,15 +63,45 @@ impl Puller {
     }
 }
 
+/// An image that this machine cannot boot.
+#[derive(Debug, thiserror::Error)]
+pub enum Unbootable {
+    /// Nobody meant it to boot.
+    #[error("the image is not bootable: it lacks the label {}=1, which sealing a variant gives it", labels::BOOTC)]
+    Unlabelled,
+    /// For other machines.
+    #[error("the image is for {found}, this machine is {here}; follow an image that is built for {here}")]
+    Architecture {
+        /// In OCI's words.
+        found: String,
+        /// The same.
+        here: String,
+    },
+}
+
 /// Refuses what no machine, or not this one, can boot.
-pub fn check_bootable(resolved: &Resolved) -> anyhow::Result<()> {
-    if resolved.label(labels::BOOTC) != Some("1") {
-        bail!("the image is not bootable: it lacks the label {}=1", labels::BOOTC);
+pub fn check_bootable(resolved: &Resolved) -> Result<(), Unbootable> {
+    bootable(resolved.label(labels::BOOTC), &resolved.architecture(), rocketos_oci::running_architecture())
+}
+
+fn bootable(label: Option<&str>, found: &str, here: &str) -> Result<(), Unbootable> {
+    if label != Some("1") {
+        return Err(Unbootable::Unlabelled);
     }
-    let here = rocketos_oci::running_architecture();
-    let found = resolved.architecture();
-    ensure!(found == here, "the image is for {found}, this machine is {here}");
-    Ok(())
+    match found == here {
+        true => Ok(()),
+        false => Err(Unbootable::Architecture { found: found.to_owned(), here: here.to_owned() }),
+    }
+}
+
+/// Reads what a person typed: a reference with its transport, or a name to which `transport` belongs.
+pub fn reference(transport: &str, text: &str) -> Result<ImageReference, ReferenceError> {
+    let names_its_own = TRANSPORTS.iter().any(|prefix| text.starts_with(prefix));
+    match transport {
+        "registry" | "docker" => text.parse(),
+        _ if names_its_own => text.parse(),
+        other => ImageReference::from_parts(other, text),
+    }
 }
 
 /// Refuses an image that would fill the disk, before the first byte of it is fetched.
@@ -93,4 +126,38 @@ fn check_room(resolved: &Resolved, store: &Store) -> anyhow::Result<()> {
         ));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transport_belongs_to_names_without_one() {
+        for (transport, text, expected) in [
+            ("registry", "registry.example/a:b", "docker://registry.example/a:b"),
+            ("registry", "oci:/media/usb", "oci:/media/usb"),
+            ("oci", "/media/usb:tag", "oci:/media/usb:tag"),
+            ("oci", "docker://registry.example/a", "docker://registry.example/a"),
+            ("oci-archive", "/media/usb.tar", "oci-archive:/media/usb.tar"),
+        ] {
+            let expected: ImageReference = expected.parse().unwrap();
+            assert_eq!(reference(transport, text).unwrap(), expected, "{transport} {text}");
+        }
+        for (transport, text) in [("registry", "frob:registry.example/a"), ("frob", "registry.example/a")] {
+            let message = reference(transport, text).unwrap_err().to_string();
+            assert!(message.starts_with("'frob' is an unknown transport; known are docker://"), "{message}");
+        }
+    }
+
+    #[test]
+    fn says_why_an_image_cannot_boot() {
+        bootable(Some("1"), "amd64", "amd64").unwrap();
+        for label in [None, Some("0"), Some("")] {
+            let message = bootable(label, "amd64", "amd64").unwrap_err().to_string();
+            assert!(message.contains("not bootable") && message.contains("containers.bootc=1"), "{message}");
+        }
+        let message = bootable(Some("1"), "arm64", "amd64").unwrap_err().to_string();
+        assert!(message.contains("is for arm64, this machine is amd64"), "{message}");
+    }
 }

@@ -3,6 +3,7 @@
 use anyhow::{Context as _, anyhow};
 use rocketos_deploy::{Activation, Node, Roles, prune, roles, rollback, stage};
 use rocketos_model::{ImageReference, ManifestDigest};
+use rocketos_oci::Resolved;
 use serde_json::json;
 
 use super::locked;
@@ -80,10 +81,7 @@ pub fn upgrade(args: &Upgrade) -> anyhow::Result<()> {
 
 /// Follows another image from now on.
 pub fn switch(args: &Switch) -> anyhow::Result<()> {
-    let reference = match args.target.parse::<ImageReference>() {
-        Ok(reference) => reference,
-        Err(_) => ImageReference::from_parts(&args.transport, &args.target)?,
-    };
+    let reference = pull::reference(&args.transport, &args.target)?;
     let (node, lock) = locked("switch")?;
     let current = roles(&node)?;
     if let (true, Some(booted)) = (args.retain, &current.booted) {
@@ -125,6 +123,7 @@ fn bring(
     pull::check_bootable(&resolved)?;
     // Room first for what comes, from what nobody needs any more.
     prune(node, false).context("making room")?;
+    check_esp(node, &resolved)?;
     let image =
         puller.pull(&resolved, &node.store, reporter).with_context(|| format!("pulling {reference} ({digest})"))?;
     reporter.step("Staging");
@@ -136,6 +135,15 @@ fn bring(
     }
     node.set_downloaded(None)?;
     Ok((Outcome::Staged, digest))
+}
+
+/// Refuses a kernel that the ESP has no room for before anything is fetched. It is sealed into the last layer, and does
+/// not compress; staging measures the kernel itself.
+fn check_esp(node: &Node, resolved: &Resolved) -> anyhow::Result<()> {
+    if node.esp.ukis()?.contains(&resolved.manifest_digest.deployment()) {
+        return Ok(());
+    }
+    Ok(node.esp.check_room(resolved.layers.last().map_or(0, |layer| layer.size))?)
 }
 
 fn activate_downloaded(node: &Node, json: bool) -> anyhow::Result<()> {

@@ -21,6 +21,9 @@ use crate::{
 /// Where podman tells a container what it is.
 const CONTAINERENV: &str = "/run/.containerenv";
 
+/// Where podman's storage spools layers (containers-storage, `TMPDIR`'s default for what is big).
+const SPOOL: &str = "/var/tmp";
+
 /// Installs.
 pub fn run(verb: &Install) -> anyhow::Result<()> {
     match verb {
@@ -110,7 +113,7 @@ fn references(source: &Source) -> anyhow::Result<(ImageReference, ImageReference
         None => own_image()?,
     };
     let follow = match &source.target_imgref {
-        Some(text) => text.parse().or_else(|_| ImageReference::from_parts(&source.target_transport, text))?,
+        Some(text) => pull::reference(&source.target_transport, text)?,
         // podman's storage is not there on the node; the name under which it came from a registry is.
         None => match &from {
             ImageReference::Storage { name } => format!("docker://{name}").parse().with_context(|| {
@@ -122,12 +125,22 @@ fn references(source: &Source) -> anyhow::Result<(ImageReference, ImageReference
     Ok((from, follow))
 }
 
+/// Makes what reading podman's storage takes: it spools each layer to a directory that a container of a sealed image
+/// lacks, since nothing has filled its /var.
+fn prepare_spool(from: &ImageReference) -> anyhow::Result<()> {
+    match from {
+        ImageReference::Storage { .. } => fs::create_dir_all(SPOOL).with_context(|| format!("making {SPOOL}")),
+        _ => Ok(()),
+    }
+}
+
 fn to_disk(args: &ToDisk) -> anyhow::Result<()> {
     let Filesystem::Ext4 = filesystem(args.filesystem)?;
     let (from, follow) = references(&args.source)?;
-    check_kernel()?;
     check_disk(&args.device, args.wipe)?;
+    check_kernel()?;
     let loader = loader()?;
+    prepare_spool(&from)?;
     let reporter = Reporter::new(&args.source.progress)?;
     let puller = Puller::new()?;
     let resolved = puller.resolve(&from).with_context(|| format!("resolving {from}"))?;
@@ -159,6 +172,7 @@ fn to_filesystem(args: &ToFilesystem) -> anyhow::Result<()> {
     ensure!(strangers.is_empty(), "{} is not empty: it has {}", root.display(), strangers.join(", "));
     check_filesystem(root)?;
     let loader = loader()?;
+    prepare_spool(&from)?;
     let reporter = Reporter::new(&args.source.progress)?;
     let puller = Puller::new()?;
     let resolved = puller.resolve(&from).with_context(|| format!("resolving {from}"))?;

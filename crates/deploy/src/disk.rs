@@ -3,7 +3,7 @@
 use std::{
     fs::{File, OpenOptions},
     io::{self, Read as _, Seek as _, SeekFrom},
-    os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _},
+    os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -15,10 +15,21 @@ use rocketos_sys::block::{self, BlockError};
 #[derive(Debug, thiserror::Error)]
 pub enum DiskError {
     /// Not a disk at all.
-    #[error("{0} is not a block device")]
+    #[error("{0} is not a block device; 'lsblk --nodeps' lists the disks")]
     NotADisk(PathBuf),
+    /// Nothing of that name.
+    #[error("there is no {0}; 'lsblk --nodeps' lists the disks")]
+    Absent(PathBuf),
+    /// A part of a disk.
+    #[error("{device} is a partition; an installation takes the whole disk, {disk}")]
+    Partition {
+        /// The partition.
+        device: PathBuf,
+        /// What it is part of.
+        disk: PathBuf,
+    },
     /// Mounted, or claimed by something else.
-    #[error("{0} is in use: something on it is mounted or claimed")]
+    #[error("{0} is in use: something on it is mounted or claimed; 'lsblk {0}' shows what")]
     InUse(PathBuf),
     /// Too small for the ESP and the smallest root.
     #[error("{device} is too small: it has {size} bytes, an installation needs {SMALLEST}")]
@@ -74,22 +85,31 @@ const EXT4_VERITY: &str = "/sys/fs/ext4/features/verity";
 /// # Errors
 /// Each reason has its variant.
 pub fn check_disk(device: &Path, wipe: bool) -> Result<(), DiskError> {
-    let io = |source| DiskError::Io { device: device.to_owned(), source };
-    if !device.metadata().map_err(io)?.file_type().is_block_device() {
+    let io_error = |source| DiskError::Io { device: device.to_owned(), source };
+    let node = match device.metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(DiskError::Absent(device.to_owned())),
+        other => other.map_err(io_error)?,
+    };
+    if !node.file_type().is_block_device() {
         return Err(DiskError::NotADisk(device.to_owned()));
+    }
+    let block = |source| DiskError::Block { device: device.to_owned(), source: Box::new(source) };
+    let disk = block::disk_of(device).map_err(block)?.path;
+    if disk.metadata().map_err(io_error)?.rdev() != node.rdev() {
+        return Err(DiskError::Partition { device: device.to_owned(), disk });
     }
     let exclusive = rustix::fs::OFlags::EXCL.bits().cast_signed();
     let mut disk = match OpenOptions::new().read(true).custom_flags(exclusive).open(device) {
         Err(error) if error.raw_os_error() == Some(rustix::io::Errno::BUSY.raw_os_error()) => {
             return Err(DiskError::InUse(device.to_owned()));
         }
-        other => other.map_err(io)?,
+        other => other.map_err(io_error)?,
     };
-    let size = block::size(&disk).map_err(io)?;
+    let size = block::size(&disk).map_err(io_error)?;
     if size < SMALLEST {
         return Err(DiskError::TooSmall { device: device.to_owned(), size });
     }
-    match wipe || blank(&mut disk, size).map_err(io)? {
+    match wipe || blank(&mut disk, size).map_err(io_error)? {
         true => Ok(()),
         false => Err(DiskError::HoldsData(device.to_owned())),
     }

@@ -12,7 +12,9 @@ use crate::Holder;
 #[derive(Debug, thiserror::Error)]
 pub enum DeployError {
     /// This machine was not booted from a deployment.
-    #[error("this machine was not booted from Rocket OS: {path} is not there")]
+    #[error(
+        "this machine was not booted from Rocket OS: {path} is not there; 'rocketctl install' makes a disk that is"
+    )]
     NotBooted {
         /// The file the initramfs writes.
         path: PathBuf,
@@ -96,7 +98,7 @@ impl DeployError {
         match self {
             Self::Io { source, .. } => source.kind() == io::ErrorKind::StorageFull,
             Self::Store(error) => error.is_full(),
-            Self::Boot(BootError::Full { .. }) => true,
+            Self::Boot(error) => error.is_full(),
             _ => false,
         }
     }

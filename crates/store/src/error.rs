@@ -87,9 +87,9 @@ pub enum StoreError {
 impl StoreError {
     /// Wraps what composefs said.
     pub(crate) fn composefs(doing: &'static str) -> impl FnOnce(anyhow::Error) -> Self {
-        move |error| match error.root_cause().downcast_ref::<rustix::io::Errno>() {
-            Some(errno) if *errno == rustix::io::Errno::NOSPC => Self::Write((*errno).into()),
-            _ => Self::Composefs { doing, source: error.into() },
+        move |error| match error.chain().any(is_no_space) {
+            true => Self::Write(rustix::io::Errno::NOSPC.into()),
+            false => Self::Composefs { doing, source: error.into() },
         }
     }
 
@@ -97,4 +97,10 @@ impl StoreError {
     pub fn is_full(&self) -> bool {
         matches!(self, Self::Write(error) if error.kind() == io::ErrorKind::StorageFull)
     }
+}
+
+/// composefs writes through rustix here and through the standard library there.
+fn is_no_space(cause: &(dyn std::error::Error + 'static)) -> bool {
+    cause.downcast_ref::<rustix::io::Errno>().is_some_and(|errno| *errno == rustix::io::Errno::NOSPC)
+        || cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::StorageFull)
 }
