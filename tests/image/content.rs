@@ -92,7 +92,7 @@ fn there_is_one_kernel_and_it_is_in_the_uki_alone() -> Result<()> {
     ensure!(releases == [format!("{top}{kernel}")], "kernels: {releases:?}");
     let image = |path: &&str| {
         let name = path.rsplit('/').next().unwrap_or_default();
-        name.starts_with("vmlinu") || name.ends_with(".img") || name.ends_with(".efi")
+        name.starts_with("vmlinu") || name.ends_with(".img")
     };
     let images: Vec<&str> = pulled.files.iter().map(|(path, _)| path).filter(image).collect();
     ensure!(images.is_empty(), "kernels beside the UKI's: {images:?}");
