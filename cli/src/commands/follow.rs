@@ -140,10 +140,9 @@ fn bring(
 /// Refuses a kernel that the ESP has no room for before anything is fetched. It is sealed into the last layer, and does
 /// not compress; staging measures the kernel itself.
 fn check_esp(node: &Node, resolved: &Resolved) -> anyhow::Result<()> {
-    if node.esp.ukis()?.contains(&resolved.manifest_digest.deployment()) {
-        return Ok(());
-    }
-    Ok(node.esp.check_room(resolved.layers.last().map_or(0, |layer| layer.size))?)
+    let here = node.esp.ukis()?.contains(&resolved.manifest_digest.deployment());
+    let missing = if here { 0 } else { resolved.layers.last().map_or(0, |layer| layer.size) };
+    Ok(node.esp.check_room(missing)?)
 }
 
 fn activate_downloaded(node: &Node, json: bool) -> anyhow::Result<()> {

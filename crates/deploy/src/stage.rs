@@ -56,9 +56,9 @@ pub fn stage(
     }
     let origin = origin(image, reference);
     let id = image.manifest_digest.deployment();
-    if !node.esp.ukis()?.contains(&id) {
-        node.esp.check_room(kernel.len() as u64)?;
-    }
+    // An entry needs room even where the kernel is there: the origin of what is installed must not change in vain.
+    let missing = if node.esp.ukis()?.contains(&id) { 0 } else { kernel.len() as u64 };
+    node.esp.check_room(missing)?;
 
     let directory = node.root.join(layout::deployment_dir(&id));
     write_state(&directory, &origin)?;
