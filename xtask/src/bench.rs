@@ -1,132 +1,26 @@
-//! `bench`: measures, and writes a table and JSON into target/bench/.
-//!
-//! One file per measurement below. A figure is reported beside its budget and never asserted: machines differ, and a
-//! busy one tells little. What is compared is measured in turn, in one run, on one machine.
+//! `bench`: has `xtask/bench` measure, once its libraries are there.
 
-mod boot;
-mod cost;
-mod figure;
-mod node;
-mod pull;
-mod pull_vm;
-mod releases;
-mod size;
-mod store;
-mod tree;
+use std::ffi::OsString;
+use std::time::Duration;
 
-use std::path::{Path, PathBuf};
+use anyhow::Result;
+use rocketos_tests::command::Run;
+use rocketos_tests::{Progress, Tools};
 
-use anyhow::{Context, Result, bail};
-use rocketos_tests::{Images, Progress, Registry, Tools, paths};
-
-use figure::Figures;
-
-/// The version that measured releases of this checkout bear, unless they are several.
-const VERSION: &str = "0.9.1";
+/// What all measurements may take.
+const LIMIT: Duration = Duration::from_secs(6 * 3600);
 
 /// What to measure.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// One measurement (pull, pull-vm, store, size, boot); all where absent.
-    name: Option<String>,
-    /// How often what is compared is measured, one after the other in turn.
-    #[arg(long, default_value_t = 3)]
-    pairs: usize,
-    /// Take the images of an earlier run as they are.
-    #[arg(long)]
-    no_build: bool,
-    /// Run the command after `--` and write what it and its children cost to this file.
-    #[arg(long, hide = true, value_name = "FILE")]
-    cost: Option<PathBuf>,
-    /// Pull and stage this reference, in the folder after `--`.
-    #[arg(long, hide = true, value_name = "REFERENCE")]
-    pull: Option<String>,
-    #[arg(last = true, hide = true)]
-    command: Vec<std::ffi::OsString>,
+    /// What `rocketos-bench` takes; `--help` behind `--` says what that is.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<OsString>,
 }
-
-/// What every measurement needs.
-struct Bench {
-    progress: Progress,
-    tools: Tools,
-    /// A folder that ends with the run.
-    work: tempfile::TempDir,
-    /// The same with a short path, for podman's runroot: it may have 50 characters.
-    short: tempfile::TempDir,
-    pairs: usize,
-    build: bool,
-}
-
-type Measurement = fn(&Bench) -> Result<Figures>;
-
-/// The measurements, cheap ones first.
-const ALL: &[(&str, Measurement)] = &[
-    ("size", size::measure),
-    ("pull", pull::measure),
-    ("store", store::measure),
-    ("pull-vm", pull_vm::measure),
-    ("boot", boot::measure),
-];
 
 /// Measures.
 pub fn run(args: &Args) -> Result<()> {
-    if let Some(file) = &args.cost {
-        return cost::run_and_write(&args.command, file);
-    }
-    if let Some(reference) = &args.pull {
-        let folder = args.command.first().context("a folder after --")?;
-        return pull::pull_and_stage(reference, Path::new(folder));
-    }
-    let chosen: Vec<_> =
-        ALL.iter().filter(|(name, _)| args.name.as_deref().is_none_or(|wanted| wanted == *name)).collect();
-    if chosen.is_empty() {
-        let names: Vec<_> = ALL.iter().map(|(name, _)| *name).collect();
-        bail!("there is no such measurement; there are {}", names.join(", "));
-    }
-    let bench = Bench::new(args)?;
-    let folder = paths::target().join("bench");
-    std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
-    let mut tables = String::new();
-    for (name, measure) in chosen {
-        eprintln!("\n== {name}");
-        let figures = measure(&bench).with_context(|| format!("measuring {name}"))?;
-        let file = folder.join(format!("{name}.json"));
-        std::fs::write(&file, figures.json(name)).with_context(|| format!("writing {}", file.display()))?;
-        tables.push_str(&format!("\n{name}\n{}", figures.table()));
-    }
-    println!("{tables}");
-    Ok(())
-}
-
-impl Bench {
-    fn new(args: &Args) -> Result<Self> {
-        let progress = Progress::new();
-        let tools = Tools::ensure(&progress)?;
-        std::fs::create_dir_all(paths::work())?;
-        let work = tempfile::Builder::new().prefix("bench-").tempdir_in(paths::work()).context("making a folder")?;
-        let short = tempfile::Builder::new().prefix("rocketos-").tempdir().context("making a folder")?;
-        let bench = Self { progress, tools, work, short, pairs: args.pairs.max(1), build: !args.no_build };
-        if bench.build {
-            Images::new(&bench.progress).foundation()?;
-        }
-        Ok(bench)
-    }
-
-    /// A release of a variant of this checkout; its name in podman's storage.
-    fn variant(&self, variant: &str, version: &str) -> Result<String> {
-        if self.build {
-            Images::new(&self.progress).variant(variant, version).map(|release| release.image)
-        } else {
-            Ok(format!("localhost/rocketos/{variant}:{version}"))
-        }
-    }
-
-    /// A registry with nothing in it, in a folder that ends with the run.
-    fn registry(&self, name: &str) -> Result<Registry> {
-        Registry::start(&self.tools, &self.work.path().join(name))
-    }
-
-    fn push(&self, image: &str, registry: &Registry, repository: &str, tag: &str) -> Result<()> {
-        Images::new(&self.progress).push(image, registry, repository, tag).map(drop)
-    }
+    Tools::ensure(&Progress::new())?;
+    let bench = Run::new("cargo").args(["run", "--quiet", "--release", "--package", "rocketos-bench", "--"]);
+    bench.args(&args.arguments).limit(LIMIT).attached()
 }

@@ -19,6 +19,7 @@ const LONG: &str = "ROCKETOS_TESTS_LONG";
 const SECTIONS: &[(&str, &str)] = &[
     ("harness", "the harness itself"),
     ("image", "images"),
+    ("cli", "rocketctl, and what it refuses"),
     ("boot", "machines: install, upgrade, roll back"),
     ("attack", "machines: tampering"),
     ("crash", "machines: power cuts"),
@@ -30,7 +31,7 @@ pub struct Args {
     /// Run for hours: more power cuts, all of them booted.
     #[arg(long)]
     long: bool,
-    /// Only the sections so named: units, harness, image, boot, attack, crash.
+    /// Only the sections so named: units, harness, image, cli, boot, attack, crash.
     sections: Vec<String>,
 }
 

@@ -7,8 +7,8 @@ use anyhow::{Context, Result};
 use rocketos_tests::installer::{self, Install};
 use rocketos_tests::{Disk, Format, Guest, Machine, Registry, paths};
 
-use super::Bench;
-use super::releases::{self, REPOSITORY};
+use crate::Bench;
+use crate::releases::{self, REPOSITORY};
 
 /// What a boot may take in an emulated machine on a busy host.
 pub(super) const BOOT: Duration = Duration::from_secs(400);

@@ -3,9 +3,9 @@
 use anyhow::{Context, Result};
 use rocketos_boot::uki;
 
-use super::figure::{Figures, INITRAMFS_MB, STANDALONE_MB, mb};
-use super::tree::{self, Content, Image};
-use super::{Bench, VERSION};
+use crate::figure::{Figures, INITRAMFS_MB, STANDALONE_MB, mb};
+use crate::tree::{self, Content, Image};
+use crate::{Bench, VERSION};
 
 /// Level at which sealing compresses the initramfs.
 const LEVEL: i32 = 19;

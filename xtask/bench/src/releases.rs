@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use rocketos_tests::{Images, Registry, paths};
 
-use super::Bench;
+use crate::Bench;
 
 /// What is added, release by release; the first is dev as it is.
 const PACKAGES: [&str; 5] = ["", "file", "tree", "lsof", "pv"];

@@ -4,10 +4,10 @@
 use anyhow::{Context, Result, ensure};
 use rocketos_tests::{Disk, Format, Guest};
 
-use super::Bench;
-use super::cost::Cost;
-use super::figure::{Figures, PULL_CPU, UPGRADE_MIB};
-use super::node::{BOOT, Node, WORK};
+use crate::Bench;
+use crate::cost::Cost;
+use crate::figure::{Figures, PULL_CPU, UPGRADE_MIB};
+use crate::node::{BOOT, Node, WORK};
 
 /// Measures a command in a guest.
 const SCRIPT: &str = include_str!("cost.sh");

@@ -11,9 +11,9 @@ use rocketos_store::Verity;
 use rocketos_tests::Registry;
 use rocketos_tests::command::Run;
 
-use super::cost::{Cost, measure as cost_of, optimised_self};
-use super::figure::{Figures, PULL_CPU, UPGRADE_MIB, median};
-use super::{Bench, VERSION};
+use crate::cost::{Cost, measure as cost_of, optimised_self};
+use crate::figure::{Figures, PULL_CPU, UPGRADE_MIB, median};
+use crate::{Bench, VERSION};
 
 const REPOSITORY: &str = "rocketos/standalone";
 
@@ -81,7 +81,7 @@ fn figures(rows: &[[Cost; 3]]) -> Figures {
 /// The command that has this program pull into a folder.
 pub(super) fn ours(myself: &Path, reference: &str, folder: &Path) -> Command {
     let mut command = Command::new(myself);
-    command.args(["bench", "--pull", &format!("docker://{reference}"), "--"]).arg(folder);
+    command.args(["--pull", &format!("docker://{reference}"), "--"]).arg(folder);
     command
 }
 

@@ -10,7 +10,7 @@ use openssl::sha::Sha256;
 use rocketos_tests::Registry;
 use serde_json::Value;
 
-use super::Bench;
+use crate::Bench;
 
 /// One regular file of an image.
 pub(super) struct Content {

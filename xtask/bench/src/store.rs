@@ -6,11 +6,11 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use super::cost::{measure as cost_of, optimised_self};
-use super::figure::{FIVE_RELEASES, Figures, mb};
-use super::pull::{insecure, ours};
-use super::releases::{self, REPOSITORY};
-use super::{Bench, tree};
+use crate::cost::{measure as cost_of, optimised_self};
+use crate::figure::{FIVE_RELEASES, Figures, mb};
+use crate::pull::{insecure, ours};
+use crate::releases::{self, REPOSITORY};
+use crate::{Bench, tree};
 
 /// Bytes of a block that stat(2) counts.
 const BLOCK: u64 = 512;

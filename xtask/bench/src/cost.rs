@@ -55,18 +55,18 @@ impl Cost {
 /// This program as it is shipped: optimised.
 pub(super) fn optimised_self() -> Result<PathBuf> {
     Run::new("cargo")
-        .args(["build", "--quiet", "--release", "--package", "xtask"])
+        .args(["build", "--quiet", "--release", "--package", "rocketos-bench"])
         .limit(LIMIT * 2)
         .printed()
         .attached()
         .context("compiling what is measured")?;
-    Ok(paths::target().join("release/xtask"))
+    Ok(paths::target().join("release/rocketos-bench"))
 }
 
 /// Runs a command and returns what it cost.
 pub(super) fn measure(myself: &Path, command: &Command, env: &[(&str, &Path)]) -> Result<Cost> {
     let file = tempfile::NamedTempFile::new().context("making a file for a cost")?;
-    let mut run = Run::new(myself).args(["bench", "--cost"]).arg(file.path()).arg("--");
+    let mut run = Run::new(myself).args(["--cost"]).arg(file.path()).arg("--");
     run = run.arg(command.get_program()).args(command.get_args()).limit(LIMIT);
     for (name, value) in env {
         run = run.env(name, value);

@@ -12,9 +12,9 @@ use rocketos_tests::command::Run;
 use rocketos_tests::images::{SOURCE_DATE_EPOCH, copy_out};
 use rocketos_tests::{Disk, Format, Guest, Machine};
 
-use super::figure::{Figures, INITRAMFS_TIME, mb, median};
-use super::node::{self, BOOT, Node};
-use super::{Bench, releases};
+use crate::figure::{Figures, INITRAMFS_TIME, mb, median};
+use crate::node::{self, BOOT, Node};
+use crate::{Bench, releases};
 
 const CONTAINERFILE: &str = include_str!("initramfs-tools/Containerfile");
 /// The image that holds what initramfs-tools made.
