@@ -75,6 +75,7 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
         | OciError::Truncated { .. }
         | OciError::Oversized { .. }
         | OciError::Limit { .. }
+        | OciError::WrongArchitecture { .. }
         | OciError::UnsupportedMediaType { .. } => Some(REFUSED),
         _ => None,
     }
