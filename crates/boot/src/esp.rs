@@ -1,6 +1,9 @@
 //! Kernels on the ESP.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::{self, Read, Seek, SeekFrom},
+    path::{Path, PathBuf},
+};
 
 use rocketos_model::{DeploymentId, layout, limits};
 
@@ -48,17 +51,31 @@ impl Esp {
         }
     }
 
-    /// Writes a deployment's kernel, unless the very same file is there.
+    /// Writes a deployment's kernel from its beginning, unless the very same file is there.
     ///
     /// # Errors
     /// When there is no room or the ESP cannot be written; then no file of that name is there.
-    pub fn write_uki(&self, deployment: &DeploymentId, name: &str, bytes: &[u8]) -> Result<(), BootError> {
+    pub fn write_uki<K: Read + Seek + ?Sized>(
+        &self,
+        deployment: &DeploymentId,
+        name: &str,
+        kernel: &mut K,
+    ) -> Result<(), BootError> {
         let path = uki_path(deployment, name);
-        if self.top.join(&path).exists() && self.read_uki(deployment, name)? == bytes {
+        let failed = |error| BootError::io("reading what goes to", &path)(error);
+        let length = kernel.seek(SeekFrom::End(0)).map_err(failed)?;
+        kernel.rewind().map_err(failed)?;
+        if files::same(&self.top, &path, &mut *kernel, length)? {
             return Ok(());
         }
-        self.check_room(bytes.len() as u64)?;
-        files::write(&self.top, &path, &mut { bytes })
+        self.check_room(length)?;
+        kernel.rewind().map_err(failed)?;
+        files::write(&self.top, &path, &mut ByRef(kernel))
+    }
+
+    /// True when a deployment's kernel is here.
+    pub fn has_uki(&self, deployment: &DeploymentId, name: &str) -> bool {
+        self.top.join(uki_path(deployment, name)).is_file()
     }
 
     /// Reads a deployment's kernel.
@@ -100,6 +117,15 @@ impl Esp {
             }
         }
         Ok(())
+    }
+}
+
+/// Lets a reader of any kind be read through a trait object.
+struct ByRef<'a, K: ?Sized>(&'a mut K);
+
+impl<K: Read + ?Sized> Read for ByRef<'_, K> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
     }
 }
 

@@ -12,7 +12,7 @@ use crate::BootError;
 /// Marks a file that is still being written; no loader reads a name that ends so.
 pub(crate) const UNFINISHED: &str = ".unfinished";
 /// Bytes copied at once.
-const CHUNK: usize = 1 << 20;
+const CHUNK: usize = 256 << 10;
 
 fn unfinished(path: &Path) -> PathBuf {
     let mut name = OsString::from(path);
@@ -55,6 +55,35 @@ fn write_then_rename(top: &Path, path: &Path, temporary: &Path, content: &mut dy
     flush(top)?;
     fs::rename(temporary, path)?;
     flush(top)
+}
+
+/// True when the file is there and holds exactly the `length` bytes of `content`.
+pub(crate) fn same<K: Read + ?Sized>(
+    top: &Path,
+    relative: &str,
+    content: &mut K,
+    length: u64,
+) -> Result<bool, BootError> {
+    let failed = |error| BootError::io("comparing", relative)(error);
+    let mut file = match File::open(top.join(relative)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        other => other.map_err(failed)?,
+    };
+    if file.metadata().map_err(failed)?.len() != length {
+        return Ok(false);
+    }
+    let (mut ours, mut theirs) = (vec![0; CHUNK], vec![0; CHUNK]);
+    let mut left = length;
+    while left > 0 {
+        let now = usize::try_from(left).map_or(CHUNK, |left| left.min(CHUNK));
+        file.read_exact(&mut ours[..now]).map_err(failed)?;
+        content.read_exact(&mut theirs[..now]).map_err(failed)?;
+        if ours[..now] != theirs[..now] {
+            return Ok(false);
+        }
+        left -= now as u64;
+    }
+    Ok(true)
 }
 
 /// Reads a small file.

@@ -4,6 +4,8 @@
 //! the sections is the caller's: sealing assembles, deploying and linting read. [`assemble`] writes what ukify 257
 //! writes for the same input. Everything is pure, and strict: these files come from registries.
 
+use std::io::{self, Read, Seek, SeekFrom};
+
 use rocketos_model::limits;
 
 /// Most sections a file may have; the PE loader of Linux and Windows stops at 96.
@@ -22,6 +24,11 @@ const OPTIONAL_HEADER: usize = 112;
 const CERTIFICATES: usize = 4;
 /// Largest alignment that is taken for one, in a field that must be a power of two.
 const ALIGNMENT: u32 = 1 << 20;
+
+/// Bytes at the beginning of a file that hold its headers: 96 sections and every data directory fit many times.
+const HEAD_BYTES: u64 = 64 << 10;
+/// The section that holds the kernel's command line.
+const CMDLINE: &str = ".cmdline";
 
 const CODE: u32 = 0x0000_0020;
 const INITIALIZED: u32 = 0x0000_0040;
@@ -43,6 +50,9 @@ pub enum UkiError {
         /// Bytes there are.
         found: u64,
     },
+    /// It cannot be read.
+    #[error("cannot be read: {0}")]
+    Read(io::ErrorKind),
     /// A field that cannot be right.
     #[error("malformed: {0}")]
     Malformed(String),
@@ -177,13 +187,10 @@ fn alignment(value: u32, name: &str) -> Result<u32, UkiError> {
     }
 }
 
-fn parse(bytes: &[u8]) -> Result<Headers, UkiError> {
-    if bytes.len() as u64 > limits::UKI_BYTES {
-        return Err(UkiError::TooLarge {
-            what: "the file".to_owned(),
-            found: bytes.len() as u64,
-            limit: limits::UKI_BYTES,
-        });
+/// Parses the headers of a file of `length` bytes that begins with `bytes`.
+fn parse(bytes: &[u8], length: u64) -> Result<Headers, UkiError> {
+    if length > limits::UKI_BYTES {
+        return Err(UkiError::TooLarge { what: "the file".to_owned(), found: length, limit: limits::UKI_BYTES });
     }
     if slice(bytes, 0, 2, "the DOS header")? != b"MZ" {
         return Err(UkiError::NotPe("it does not begin with MZ"));
@@ -258,16 +265,12 @@ fn disjoint(sections: &[Section], range: fn(&Section) -> (u64, u64)) -> Result<(
     Ok(())
 }
 
-fn check(bytes: &[u8], headers: &Headers) -> Result<(), UkiError> {
+fn check(length: u64, headers: &Headers) -> Result<(), UkiError> {
     let table_end = headers.table + headers.sections.len() * SECTION_HEADER;
     for section in &headers.sections {
         let (from, to) = section.file_range();
-        if to > bytes.len() as u64 {
-            return Err(UkiError::Truncated {
-                what: format!("section {}", section.name),
-                needed: to,
-                found: bytes.len() as u64,
-            });
+        if to > length {
+            return Err(UkiError::Truncated { what: format!("section {}", section.name), needed: to, found: length });
         }
         if section.size > 0 && from < table_end as u64 {
             return Err(UkiError::Overlap { first: "the headers".to_owned(), second: section.name.clone() });
@@ -286,8 +289,8 @@ fn check(bytes: &[u8], headers: &Headers) -> Result<(), UkiError> {
 /// # Errors
 /// When it is no 64-bit PE file, is cut short, or its sections overlap in the file or in memory.
 pub fn sections(bytes: &[u8]) -> Result<Vec<Section>, UkiError> {
-    let headers = parse(bytes)?;
-    check(bytes, &headers)?;
+    let headers = parse(bytes, bytes.len() as u64)?;
+    check(bytes.len() as u64, &headers)?;
     Ok(headers.sections)
 }
 
@@ -310,7 +313,10 @@ pub fn read_section<'a>(bytes: &'a [u8], name: &str) -> Result<Option<&'a [u8]>,
 /// # Errors
 /// As [`read_section`], when it is missing, and when it is not UTF-8.
 pub fn text<'a>(bytes: &'a [u8], name: &str) -> Result<&'a str, UkiError> {
-    let content = read_section(bytes, name)?.ok_or_else(|| UkiError::Count { name: name.to_owned(), found: 0 })?;
+    as_text(read_section(bytes, name)?.ok_or_else(|| UkiError::Count { name: name.to_owned(), found: 0 })?, name)
+}
+
+fn as_text<'a>(content: &'a [u8], name: &str) -> Result<&'a str, UkiError> {
     let end = content.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     str::from_utf8(&content[..end])
         .ok()
@@ -323,15 +329,46 @@ pub fn text<'a>(bytes: &'a [u8], name: &str) -> Result<&'a str, UkiError> {
 /// # Errors
 /// As [`text`], and when it is longer than a kernel reads.
 pub fn cmdline(bytes: &[u8]) -> Result<String, UkiError> {
-    let line = text(bytes, ".cmdline")?;
+    short(text(bytes, CMDLINE)?)
+}
+
+/// Reads the kernel command line of a UKI file without holding the file in memory.
+///
+/// # Errors
+/// As [`cmdline`], and when the file cannot be read.
+pub fn cmdline_of(file: &mut (impl Read + Seek + ?Sized)) -> Result<String, UkiError> {
+    let length = file.seek(SeekFrom::End(0)).map_err(unreadable)?;
+    file.rewind().map_err(unreadable)?;
+    let mut head = Vec::new();
+    io::Read::take(&mut *file, HEAD_BYTES).read_to_end(&mut head).map_err(unreadable)?;
+    let headers = parse(&head, length)?;
+    check(length, &headers)?;
+    let named: Vec<_> = headers.sections.iter().filter(|section| section.name == CMDLINE).collect();
+    let [section] = named.as_slice() else {
+        return Err(UkiError::Count { name: CMDLINE.to_owned(), found: named.len() });
+    };
+    if section.len() as usize > limits::CMDLINE_BYTES {
+        return Err(too_long(u64::from(section.len())));
+    }
+    file.seek(SeekFrom::Start(u64::from(section.offset))).map_err(unreadable)?;
+    let mut content = vec![0; section.len() as usize];
+    file.read_exact(&mut content).map_err(unreadable)?;
+    short(as_text(&content, CMDLINE)?)
+}
+
+fn unreadable(error: io::Error) -> UkiError {
+    UkiError::Read(error.kind())
+}
+
+fn short(line: &str) -> Result<String, UkiError> {
     match line.len() > limits::CMDLINE_BYTES {
-        true => Err(UkiError::TooLarge {
-            what: "section .cmdline".to_owned(),
-            found: line.len() as u64,
-            limit: limits::CMDLINE_BYTES as u64,
-        }),
+        true => Err(too_long(line.len() as u64)),
         false => Ok(line.to_owned()),
     }
+}
+
+fn too_long(found: u64) -> UkiError {
+    UkiError::TooLarge { what: format!("section {CMDLINE}"), found, limit: limits::CMDLINE_BYTES as u64 }
 }
 
 fn too_large(what: &str) -> impl FnOnce() -> UkiError {
@@ -354,8 +391,8 @@ fn round_up(value: usize, alignment: u32, what: &str) -> Result<u32, UkiError> {
 /// # Errors
 /// When the stub is no unsigned PE file, its header has no room, or the result is too large.
 pub fn assemble(stub: &[u8], added: &[(&str, &[u8])]) -> Result<Vec<u8>, UkiError> {
-    let mut headers = parse(stub)?;
-    check(stub, &headers)?;
+    let mut headers = parse(stub, stub.len() as u64)?;
+    check(stub.len() as u64, &headers)?;
     if headers.signed {
         return Err(UkiError::Signed);
     }

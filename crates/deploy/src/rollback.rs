@@ -19,7 +19,7 @@ pub fn rollback(node: &Node, to: Option<&DeploymentId>) -> Result<Deployment, De
         None => roles.rollback.as_ref(),
     };
     let target = target.ok_or(DeployError::NoRollback)?.clone();
-    if node.esp.read_uki(&target.id, &target.origin.uki).is_err() {
+    if !node.esp.has_uki(&target.id, &target.origin.uki) {
         return Err(DeployError::NotBootable(target.id));
     }
     if roles.next().map(|next| next.id) != Some(target.id) {

@@ -3,11 +3,11 @@
 //! State directory, kernel on the ESP, boot entry, in this order, each final before the next begins. A power cut leaves
 //! the old boot order until the entry's one rename; what is left over then is garbage that the next prune removes.
 
-use std::{io::Read, path::Path};
+use std::path::Path;
 
 use rocketos_boot::{new_tries, uki};
-use rocketos_model::{ImageReference, Origin, cmdline, labels, layout, limits};
-use rocketos_store::{Image, Store};
+use rocketos_model::{ImageReference, Origin, cmdline, labels, layout};
+use rocketos_store::Image;
 
 use crate::{DeployError, Node, files};
 
@@ -48,8 +48,8 @@ pub fn stage(
     reference: &ImageReference,
     activation: Activation,
 ) -> Result<Staged, DeployError> {
-    let kernel = read_kernel(&node.store, image)?;
-    let text = uki::cmdline(&kernel).map_err(DeployError::Uki)?;
+    let mut kernel = node.store.read_uki(&image.uki)?;
+    let text = uki::cmdline_of(&mut *kernel).map_err(DeployError::Uki)?;
     let sealed = cmdline::digest(&text).map_err(DeployError::Cmdline)?;
     if sealed != image.facts.digest {
         return Err(DeployError::SealBroken { sealed: sealed.into(), found: image.facts.digest.into() });
@@ -57,12 +57,12 @@ pub fn stage(
     let origin = origin(image, reference);
     let id = image.manifest_digest.deployment();
     // An entry needs room even where the kernel is there: the origin of what is installed must not change in vain.
-    let missing = if node.esp.ukis()?.contains(&id) { 0 } else { kernel.len() as u64 };
+    let missing = if node.esp.ukis()?.contains(&id) { 0 } else { image.uki.size };
     node.esp.check_room(missing)?;
 
     let directory = node.root.join(layout::deployment_dir(&id));
     write_state(&directory, &origin)?;
-    node.esp.write_uki(&id, &origin.uki, &kernel)?;
+    node.esp.write_uki(&id, &origin.uki, &mut *kernel)?;
     let listed = node.esp.entries()?;
     let first = listed.first().filter(|entry| entry.name.deployment == id && entry.name.bootable());
     let good = listed.iter().any(|entry| entry.name.deployment == id && entry.is_good());
@@ -75,16 +75,6 @@ pub fn stage(
         node.esp.add_entry(id, &title(&origin), &origin.uki, tries)?;
     }
     Ok(Staged { origin })
-}
-
-fn read_kernel(store: &Store, image: &Image) -> Result<Vec<u8>, DeployError> {
-    let mut kernel = Vec::new();
-    store
-        .read_uki(&image.uki)?
-        .take(limits::UKI_BYTES)
-        .read_to_end(&mut kernel)
-        .map_err(DeployError::io("reading", &image.uki.name))?;
-    Ok(kernel)
 }
 
 fn origin(image: &Image, reference: &ImageReference) -> Origin {

@@ -1,6 +1,10 @@
 //! Images: a manifest, its configuration, its layers and what they mount as.
 
-use std::{collections::HashMap, fs::File, io::Cursor, io::Read};
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::{Cursor, Read, Seek},
+};
 
 use composefs::{
     fsverity::Sha512HashValue,
@@ -35,6 +39,10 @@ pub struct Image {
     /// Its configuration, as the registry serves it.
     pub config: ImageConfiguration,
 }
+
+/// A file in the store, to be read from any place.
+pub trait Content: Read + Seek {}
+impl<T: Read + Seek> Content for T {}
 
 /// A sealed kernel in the store.
 #[derive(Debug, Clone)]
@@ -135,7 +143,7 @@ impl Store {
     ///
     /// # Errors
     /// When its object is missing or damaged.
-    pub fn read_uki(&self, uki: &Uki) -> Result<Box<dyn Read>, StoreError> {
+    pub fn read_uki(&self, uki: &Uki) -> Result<Box<dyn Content>, StoreError> {
         match &uki.content {
             RegularFile::Inline(bytes) => Ok(Box::new(Cursor::new(bytes.clone()))),
             RegularFile::External(id, _) => {

@@ -32,7 +32,7 @@ mod tree;
 #[cfg(feature = "images")]
 pub use {
     check::Checked,
-    commit::{Image, Uki},
+    commit::{Content, Image, Uki},
     error::StoreError,
     garbage::Collected,
     layer::LayerStats,

@@ -51,6 +51,7 @@ fn reads_back_what_it_assembles() {
     let names: Vec<_> = found.iter().map(|section| section.name.as_str()).collect();
     assert_eq!(names, [".text", ".sbat", ".osrel", ".cmdline", ".initrd", ".linux"]);
     assert_eq!(cmdline(&uki).unwrap(), cmdline_);
+    assert_eq!(cmdline_of(&mut std::io::Cursor::new(&uki)).unwrap(), cmdline_);
     assert_eq!(text(&uki, ".osrel").unwrap(), "ID=rocketos\n");
     assert_eq!(read_section(&uki, ".initrd").unwrap(), Some(&[7; 5000][..]));
     assert_eq!(read_section(&uki, ".dtb").unwrap(), None);
