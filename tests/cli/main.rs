@@ -1,5 +1,4 @@
-//! `rocketctl` as people meet it: what it says, what it refuses, and installing from inside a container.
+//! `rocketctl` as people meet it: what it says and what it refuses.
 
-mod guest;
 mod host;
 mod layout;

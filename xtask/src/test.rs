@@ -23,6 +23,7 @@ const SECTIONS: &[(&str, &str)] = &[
     ("boot", "machines: install, upgrade, roll back"),
     ("attack", "machines: tampering"),
     ("crash", "machines: power cuts"),
+    ("machine", "machines: what rocketctl refuses, and installing from a container"),
 ];
 
 /// How to test.
@@ -31,7 +32,7 @@ pub struct Args {
     /// Run for hours: more power cuts, all of them booted.
     #[arg(long)]
     long: bool,
-    /// Only the sections so named: units, harness, image, cli, boot, attack, crash.
+    /// Only the sections so named: units, harness, image, cli, boot, attack, crash, machine.
     sections: Vec<String>,
 }
 

@@ -104,3 +104,39 @@ pub fn uki_dir(id: &DeploymentId) -> String {
 pub fn pin(id: &DeploymentId) -> String {
     format!("{}/{id}", root::PINS)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The page that people read.
+    const PAGE: &str = include_str!("../../../docs/disk-layout.md");
+
+    #[test]
+    fn the_page_names_every_path() {
+        for path in [
+            root::STORE,
+            root::STORE_OBJECTS,
+            root::STORE_IMAGES,
+            root::DEPLOY,
+            root::MACHINE_ID,
+            root::LOCK,
+            root::DOWNLOADED,
+            root::PINS,
+            root::VAR,
+            esp::ENTRIES,
+            esp::LOADER_CONF,
+            esp::UKIS,
+            #[cfg(target_arch = "x86_64")]
+            esp::LOADER,
+            #[cfg(target_arch = "x86_64")]
+            esp::LOADER_FALLBACK,
+        ] {
+            assert!(PAGE.contains(path), "docs/disk-layout.md lacks {path}");
+        }
+        for name in [deployment::ORIGIN, deployment::ETC] {
+            let path = format!("{}/<id>/{name}", root::DEPLOY);
+            assert!(PAGE.contains(&path), "docs/disk-layout.md lacks {path}");
+        }
+    }
+}

@@ -1,17 +1,15 @@
-//! A machine that refuses what it must, and then installs itself from inside a container onto a second disk, which boots.
+//! A machine that refuses what it must, and loses nothing by it.
 
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use rocketos_tests::fixture::{BOOT, Fixture, UPGRADE, VERSIONS};
 use rocketos_tests::guest::Output;
-use rocketos_tests::{Disk, Ended, Guest, Progress, Tools};
+use rocketos_tests::{Disk, Guest, Progress, Tools};
 use serde_json::Value;
 
-use crate::{host, layout::Fault};
+use crate::{layout::Fault, schema::validate};
 
-/// Room for podman to unpack an image beside what runs, in MiB.
-const MEMORY: u32 = 3072;
 /// Exit codes, as `rocketctl --help` lists them.
 const FAILED: i32 = 1;
 const FULL: i32 = 73;
@@ -49,17 +47,13 @@ fn expect(command: &str, answer: &Output, code: i32, parts: &[&str]) -> Result<(
 }
 
 #[test]
-fn refuses_bad_input_and_installs_from_a_container() -> Result<()> {
+fn refuses_bad_input_and_loses_nothing() -> Result<()> {
     let progress = Progress::new();
     let fixture = Fixture::ready(&progress)?;
     let disk = fixture.disk("cli")?;
-    let [blank, small, data] =
-        [("blank", "8G"), ("small", "1G"), ("data", "8G")].map(|(name, size)| extra(&fixture, name, size));
-    let (blank, small, data) = (blank?, small?, data?);
+    let (small, data) = (extra(&fixture, "small", "1G")?, extra(&fixture, "data", "8G")?);
     let mut machine = fixture
         .machine("cli", &disk)
-        .memory(MEMORY)
-        .disk(Disk::qcow2(&blank).serial("blank"))
         .disk(Disk::qcow2(&small).serial("small"))
         .disk(Disk::qcow2(&data).serial("data"))
         .start()?;
@@ -72,22 +66,8 @@ fn refuses_bad_input_and_installs_from_a_container() -> Result<()> {
     progress.step("refusing to fill disks", || full(&mut guest))?;
     progress.step("an interrupted upgrade, and two at once", || interrupted(&mut guest))?;
 
-    let source = format!("{}/rocketos/dev:{}", fixture.registry.in_guest(), VERSIONS[0]);
-    progress
-        .step("pulling into podman's storage", || guest.check(&format!("podman pull --quiet {source}"), UPGRADE))?;
-    progress.step("installing from inside a container", || {
-        let install = format!(
-            "podman run --rm --privileged --pid=host -v /dev:/dev -v /var/lib/containers:/var/lib/containers \
-             {source} rocketctl install to-disk /dev/disk/by-id/virtio-blank"
-        );
-        let answer = guest.check(&install, UPGRADE)?;
-        ensure!(answer.contains("Installed containers-storage:"), "{answer}");
-        Ok(())
-    })?;
-    // The answer may be lost in the shutdown.
-    let _ = guest.run("systemctl poweroff", std::time::Duration::from_secs(5));
-    ensure!(machine.wait_for_end(BOOT)? == Ended::PoweredOff);
-    progress.step("boot of what the container installed", || boots(&fixture, &blank, &source))
+    drop(guest);
+    machine.cut_power()
 }
 
 /// An empty disk beside the node's own.
@@ -197,29 +177,11 @@ fn interrupted(guest: &mut Guest) -> Result<()> {
     }
     let status: Value = serde_json::from_str(&guest.ask("rocketctl status --json")?)?;
     ensure!(status["status"]["staged"]["image"]["version"] == VERSIONS[1], "{status}");
-    host::validate("bootc-host-v1", &status)?;
+    validate("bootc-host-v1", &status)?;
     let events = guest.ask("cat /run/events")?;
     ensure!(events.lines().count() > 3, "few events: {events}");
     for line in events.lines() {
-        host::validate("bootc-progress-v0", &serde_json::from_str(line)?).with_context(|| line.to_owned())?;
+        validate("bootc-progress-v0", &serde_json::from_str(line)?).with_context(|| line.to_owned())?;
     }
     Ok(())
-}
-
-/// The installed disk is a machine of its own.
-fn boots(fixture: &Fixture, disk: &Path, source: &str) -> Result<()> {
-    let mut machine = fixture.machine("installed", disk).start()?;
-    let mut guest = machine.wait_for_shell(BOOT)?;
-    let state = guest.wait_booted(BOOT)?;
-    ensure!(state == "running", "the system is {state}:\n{}", guest.ask("systemctl --failed --no-legend")?);
-    let version = guest.ask(". /usr/lib/os-release && echo $VERSION_ID")?;
-    ensure!(version == VERSIONS[0], "release {version} runs");
-    let root = guest.ask("findmnt --noheadings --output OPTIONS /")?;
-    ensure!(root.contains("verity=require"), "the root is: {root}");
-    let status: Value = serde_json::from_str(&guest.ask("rocketctl status --json")?)?;
-    let booted = &status["status"]["booted"]["image"];
-    ensure!(booted["image"]["image"] == Value::String(source.to_owned()), "it follows {booted}");
-    ensure!(booted["image"]["transport"] == "registry", "it follows {booted}");
-    ensure!(booted["version"] == VERSIONS[0], "{booted}");
-    machine.cut_power()
 }

@@ -1,0 +1,6 @@
+//! `rocketctl` in a machine: installing from inside a container, and what it refuses.
+
+mod container;
+mod layout;
+mod refusals;
+mod schema;
