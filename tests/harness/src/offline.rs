@@ -13,14 +13,42 @@ use crate::command::Run;
 
 /// Bytes of a sector of QEMU's disks.
 const SECTOR: u32 = 512;
+/// Bytes of a block of the root file system.
+const BLOCK: u64 = 4096;
+/// Bytes copied at once.
+const CHUNK: usize = 1 << 20;
 
-/// A disk's file, raw.
+/// Copies what is not a hole.
+fn copy_data(from: &File, from_start: u64, to: &File, to_start: u64, length: u64) -> Result<()> {
+    use std::os::unix::fs::FileExt as _;
+    let mut buffer = vec![0; CHUNK];
+    let mut at = 0;
+    while at < length {
+        let data = match rustix::fs::seek(from, rustix::fs::SeekFrom::Data(from_start + at)) {
+            Ok(data) => data - from_start,
+            Err(rustix::io::Errno::NXIO) => break,
+            Err(error) => return Err(error.into()),
+        };
+        let hole = rustix::fs::seek(from, rustix::fs::SeekFrom::Hole(from_start + data))? - from_start;
+        at = data;
+        while at < hole.min(length) {
+            let now = usize::try_from(hole.min(length) - at).map_or(CHUNK, |left| left.min(CHUNK));
+            from.read_exact_at(&mut buffer[..now], from_start + at)?;
+            to.write_all_at(&buffer[..now], to_start + at)?;
+            at += now as u64;
+        }
+    }
+    Ok(())
+}
+
+/// A disk's file, raw, and its root partition in a file of its own, where e2fsprogs can work on it.
 #[derive(Debug)]
 pub struct OfflineDisk {
     file: PathBuf,
     folder: PathBuf,
     esp: u64,
     root: u64,
+    partition: PathBuf,
 }
 
 /// What the loader would boot first, judged.
@@ -42,25 +70,27 @@ impl OfflineDisk {
         tools.run("qemu-img").args(["convert", "-q", "-O", "raw"]).arg(qcow2).arg(&file).quiet()?;
         let mut disk = File::open(&file)?;
         let entries = rocketos_sys::gpt::read(&mut disk, SECTOR)?.context("the disk has no partition table")?;
-        let start = |kind: &str| entries.iter().find(|entry| entry.type_guid.is(kind)).map(|entry| entry.start);
-        let esp = start(gpt::ESP).context("the disk has no ESP")?;
-        let root = start(gpt::ROOT).context("the disk has no root partition")?;
-        Ok(Self { file, folder: folder.to_owned(), esp, root })
+        let of = |kind: &str| entries.iter().find(|entry| entry.type_guid.is(kind));
+        let esp = of(gpt::ESP).context("the disk has no ESP")?.start;
+        let root = of(gpt::ROOT).context("the disk has no root partition")?;
+        let partition = folder.join("root.ext4");
+        let copy = File::create(&partition)?;
+        copy.set_len(root.size)?;
+        copy_data(&disk, root.start, &copy, 0, root.size)?;
+        Ok(Self { file, folder: folder.to_owned(), esp, root: root.start, partition })
     }
 
     /// Puts the disk back as a qcow2 file.
     pub fn write_back(&self, tools: &Tools, qcow2: &Path) -> Result<()> {
+        let partition = File::open(&self.partition)?;
+        let disk = File::options().read(true).write(true).open(&self.file)?;
+        copy_data(&partition, 0, &disk, self.root, partition.metadata()?.len())?;
         tools.run("qemu-img").args(["convert", "-q", "-O", "qcow2"]).arg(&self.file).arg(qcow2).quiet()
-    }
-
-    fn root_device(&self) -> String {
-        format!("{}?offset={}", self.file.display(), self.root)
     }
 
     /// Replays the journal, as mounting does.
     pub fn replay(&self) -> Result<()> {
-        let (status, said, _) =
-            Run::new("e2fsck").args(["-p", "-E", "journal_only"]).arg(self.root_device()).outcome()?;
+        let (status, said, _) = Run::new("e2fsck").args(["-p", "-E", "journal_only"]).arg(&self.partition).outcome()?;
         // 1: the journal had something to replay.
         ensure!(matches!(status.code(), Some(0 | 1)), "replaying the journal: {said}");
         Ok(())
@@ -70,20 +100,20 @@ impl OfflineDisk {
     pub fn debugfs(&self, access: rocketos_sys::mount::Access, command: &str) -> Result<String> {
         let run = Run::new("debugfs");
         let run = if access == rocketos_sys::mount::Access::Writable { run.arg("-w") } else { run };
-        run.args(["-R", command]).arg(self.root_device()).output()
+        run.args(["-R", command]).arg(&self.partition).output()
     }
 
-    /// First byte on the disk of a file of the root file system.
+    /// First byte of a file of the root file system, in its partition.
     pub fn first_byte_of(&self, path: &str) -> Result<u64> {
         let blocks = self.debugfs(rocketos_sys::mount::Access::ReadOnly, &format!("blocks {path}"))?;
         let block: u64 = blocks.split_whitespace().next().context("a file without blocks")?.parse()?;
-        Ok(self.root + block * 4096)
+        Ok(block * BLOCK)
     }
 
-    /// Flips every bit of one byte of the disk.
+    /// Flips every bit of one byte of the root partition.
     pub fn flip(&self, at: u64) -> Result<()> {
         use std::os::unix::fs::FileExt as _;
-        let disk = File::options().read(true).write(true).open(&self.file)?;
+        let disk = File::options().read(true).write(true).open(&self.partition)?;
         let mut byte = [0];
         disk.read_exact_at(&mut byte, at)?;
         disk.write_all_at(&[!byte[0]], at)?;
