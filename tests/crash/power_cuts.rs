@@ -16,6 +16,8 @@ const CUTS: u32 = 8;
 const BOOTED: u32 = 3;
 /// Cuts of the long run, all booted.
 const LONG_CUTS: u32 = 50;
+/// The last cuts come after the upgrade is done, so that some find the new release.
+const BEYOND: f64 = 1.4;
 /// Name of the saved machine.
 const READY: &str = "ready";
 /// Starts the upgrade without waiting for it.
@@ -57,7 +59,7 @@ fn power_cuts_leave_the_old_release_or_the_new_one() -> Result<()> {
 
     let mut outcomes = Vec::new();
     for cut in 1..=cuts {
-        let after = whole.mul_f64(fraction(cut));
+        let after = whole.mul_f64(fraction(cut) * BEYOND);
         let left = progress.step(&format!("cut {cut} of {cuts}, after {:.1} s", after.as_secs_f64()), || {
             let mut running = machine("cut").arguments(["-loadvm", READY]).start()?;
             let mut guest = running.loaded_shell(BOOT)?;

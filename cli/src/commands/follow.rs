@@ -120,7 +120,7 @@ fn bring(
     if check {
         return Ok((Outcome::Available, digest));
     }
-    pull::check_bootable(&resolved)?;
+    pull::check_bootable(&resolved).with_context(|| format!("checking {reference}"))?;
     // Room first for what comes, from what nobody needs any more.
     prune(node, false).context("making room")?;
     check_esp(node, &resolved)?;

@@ -144,7 +144,7 @@ fn to_disk(args: &ToDisk) -> anyhow::Result<()> {
     let reporter = Reporter::new(&args.source.progress)?;
     let puller = Puller::new()?;
     let resolved = puller.resolve(&from).with_context(|| format!("resolving {from}"))?;
-    pull::check_bootable(&resolved)?;
+    pull::check_bootable(&resolved).with_context(|| format!("checking {from}"))?;
 
     reporter.step("Partitioning");
     repart::partition(&args.device, args.separate_var)?;
@@ -176,7 +176,7 @@ fn to_filesystem(args: &ToFilesystem) -> anyhow::Result<()> {
     let reporter = Reporter::new(&args.source.progress)?;
     let puller = Puller::new()?;
     let resolved = puller.resolve(&from).with_context(|| format!("resolving {from}"))?;
-    pull::check_bootable(&resolved)?;
+    pull::check_bootable(&resolved).with_context(|| format!("checking {from}"))?;
     let node = populate(root, &esp, &loader, Verity::Required)?;
     deploy(&node, &puller, &resolved, &follow, &reporter)?;
     println!("Installed {from} ({}) to {}.", resolved.manifest_digest, root.display());
