@@ -39,11 +39,11 @@ pub struct Args {
 /// Runs them; the first section that fails ends it.
 pub fn run(args: &Args) -> Result<()> {
     let progress = Progress::new();
-    Tools::ensure(&progress)?;
+    let path = Tools::ensure(&progress)?.search_path()?;
     let chosen = |name: &str| args.sections.is_empty() || args.sections.iter().any(|section| section == name);
     let limit = if args.long { LONG_SECTION } else { SECTION };
     let cargo = |words: &[&str]| {
-        let run = Run::new("cargo").arg("test").args(words).env(READY, "1").limit(limit).printed();
+        let run = Run::new("cargo").arg("test").args(words).env(READY, "1").env("PATH", &path).limit(limit).printed();
         if args.long { run.env(LONG, "1") } else { run }
     };
     if chosen("units") {

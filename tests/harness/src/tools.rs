@@ -6,11 +6,14 @@
 mod hermetic;
 mod packages;
 
+use std::ffi::OsString;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use crate::paths;
 use crate::progress::Progress;
 use crate::qemu::Accel;
 
@@ -49,6 +52,23 @@ impl Tools {
         let mut command = Command::new(program);
         command.args(args);
         command
+    }
+
+    /// Returns a search path on which tests find `docker-registry` too: installing its package would start a service.
+    pub fn search_path(&self) -> Result<OsString> {
+        let folder = paths::tools().join("bin");
+        std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+        let name = "docker-registry";
+        let (program, args) = hermetic::invocation(&self.root, name);
+        let words: Vec<_> = std::iter::once(program.into_os_string()).chain(args).collect();
+        let words: Vec<_> = words.iter().map(|word| format!("'{}'", word.to_string_lossy())).collect();
+        let script = folder.join(name);
+        std::fs::write(&script, format!("#!/bin/sh\nexec {} \"$@\"\n", words.join(" ")))
+            .and_then(|()| std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)))
+            .with_context(|| format!("writing {}", script.display()))?;
+        let rest = std::env::var_os("PATH").unwrap_or_default();
+        let folders = std::iter::once(folder).chain(std::env::split_paths(&rest));
+        std::env::join_paths(folders).context("putting the tools on the search path")
     }
 
     /// The same as [`Tools::program`], with a time limit and a kept output.
