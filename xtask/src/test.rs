@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use rocketos_tests::command::Run;
 use rocketos_tests::fixture::{Fixture, READY};
 use rocketos_tests::{Images, Progress, Tools, paths};
@@ -26,6 +26,9 @@ const SECTIONS: &[(&str, &str)] = &[
     ("machine", "machines: what rocketctl refuses, and installing from a container"),
 ];
 
+/// The section of tests that need neither images nor machines.
+const UNITS: &str = "units";
+
 /// How to test.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -38,6 +41,10 @@ pub struct Args {
 
 /// Runs them; the first section that fails ends it.
 pub fn run(args: &Args) -> Result<()> {
+    let known = |name: &String| name == UNITS || SECTIONS.iter().any(|(section, _)| section == name);
+    if let Some(stranger) = args.sections.iter().find(|name| !known(name)) {
+        bail!("there is no section '{stranger}'; 'cargo xtask test --help' names them");
+    }
     let progress = Progress::new();
     let path = Tools::ensure(&progress)?.search_path()?;
     let chosen = |name: &str| args.sections.is_empty() || args.sections.iter().any(|section| section == name);
@@ -46,7 +53,7 @@ pub fn run(args: &Args) -> Result<()> {
         let run = Run::new("cargo").arg("test").args(words).env(READY, "1").env("PATH", &path).limit(limit).printed();
         if args.long { run.env(LONG, "1") } else { run }
     };
-    if chosen("units") {
+    if chosen(UNITS) {
         section("units and commands");
         progress.step("units and commands", || {
             cargo(&["--workspace", "--exclude", "rocketos-tests"]).attached()?;
