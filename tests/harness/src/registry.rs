@@ -36,6 +36,11 @@ impl Registry {
     /// Starts one on a given port: that of a registry that was stopped, to bring it back.
     pub fn on_port(tools: &Tools, storage: &Path, port: u16) -> Result<Self> {
         std::fs::create_dir_all(storage).with_context(|| format!("making {}", storage.display()))?;
+        // Whoever listens there already would answer in place of ours.
+        drop(
+            TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+                .with_context(|| format!("taking port {port} on loopback"))?,
+        );
         let config = storage.join("config.yml");
         std::fs::write(&config, configuration(storage, port))
             .with_context(|| format!("writing {}", config.display()))?;
