@@ -58,6 +58,7 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     }
     if let Some(error) = cause.downcast_ref::<StoreError>() {
         return match error {
+            StoreError::Busy { .. } => Some(LOCKED),
             StoreError::DiffId { .. } | StoreError::NotSealed { .. } | StoreError::Layer(_) => Some(REFUSED),
             error if error.is_full() => Some(FULL),
             _ => None,

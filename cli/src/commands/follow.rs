@@ -6,7 +6,6 @@ use rocketos_model::{ImageReference, ManifestDigest};
 use rocketos_oci::Resolved;
 use serde_json::json;
 
-use super::locked;
 use crate::{
     adapters::systemctl,
     args::{Switch, Upgrade},
@@ -55,7 +54,7 @@ fn say(json: bool, outcome: Outcome, reference: &ImageReference, digest: &Manife
 
 /// Brings the newest image of what this node follows.
 pub fn upgrade(args: &Upgrade) -> anyhow::Result<()> {
-    let (node, lock) = locked("upgrade")?;
+    let (node, lock) = Node::locked("upgrade")?;
     let current = roles(&node)?;
     if args.from_downloaded {
         activate_downloaded(&node, args.json)?;
@@ -82,7 +81,7 @@ pub fn upgrade(args: &Upgrade) -> anyhow::Result<()> {
 /// Follows another image from now on.
 pub fn switch(args: &Switch) -> anyhow::Result<()> {
     let reference = pull::reference(&args.transport, &args.target)?;
-    let (node, lock) = locked("switch")?;
+    let (node, lock) = Node::locked("switch")?;
     let current = roles(&node)?;
     if let (true, Some(booted)) = (args.retain, &current.booted) {
         node.pin(&booted.id)?;

@@ -1,16 +1,15 @@
 //! What units run.
 
 use indicatif::HumanBytes;
-use rocketos_deploy::{bless, grow_root, prune};
+use rocketos_deploy::{Node, bless, grow_root, prune};
 
-use super::locked;
 use crate::args::Internal;
 
 /// Runs it.
 pub fn run(verb: &Internal) -> anyhow::Result<()> {
     match verb {
         Internal::Bless => {
-            let (node, _lock) = locked("bless")?;
+            let (node, _lock) = Node::locked("bless")?;
             match bless(&node)? {
                 Some(id) => println!("Deployment {id} is good."),
                 None => println!("The loader did not say what it booted; nothing is blessed."),

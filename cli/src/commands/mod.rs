@@ -10,8 +10,6 @@ mod prune;
 mod rollback;
 mod status;
 
-use rocketos_deploy::{Access, Lock, Node};
-
 use crate::args::{Args, Verb};
 
 /// Does what was asked.
@@ -30,11 +28,4 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Verb::Man { directory } => completions::man(&directory),
         Verb::Internal(verb) => internal::run(&verb),
     }
-}
-
-/// This machine's disk, for a verb that changes it, and the lock that keeps others away.
-fn locked(verb: &str) -> anyhow::Result<(Node, Lock)> {
-    let node = Node::running(Access::Writable)?;
-    let lock = Lock::take(&node.root, verb)?;
-    Ok((node, lock))
 }

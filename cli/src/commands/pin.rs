@@ -1,11 +1,12 @@
 //! `pin` and `unpin`.
 
-use super::locked;
+use rocketos_deploy::Node;
+
 use crate::args::Deployment;
 
 /// Keeps a deployment.
 pub fn pin(args: &Deployment) -> anyhow::Result<()> {
-    let (node, _lock) = locked("pin")?;
+    let (node, _lock) = Node::locked("pin")?;
     let id = node.find(&args.deployment)?;
     node.pin(&id)?;
     println!("Deployment {id} is pinned.");
@@ -14,7 +15,7 @@ pub fn pin(args: &Deployment) -> anyhow::Result<()> {
 
 /// Lets prune remove a deployment again.
 pub fn unpin(args: &Deployment) -> anyhow::Result<()> {
-    let (node, _lock) = locked("unpin")?;
+    let (node, _lock) = Node::locked("unpin")?;
     let id = node.find(&args.deployment)?;
     node.unpin(&id)?;
     println!("Deployment {id} is no longer pinned.");

@@ -1,15 +1,14 @@
 //! `prune`.
 
 use indicatif::HumanBytes;
-use rocketos_deploy::{Pruned, prune};
+use rocketos_deploy::{Node, Pruned, prune};
 use serde_json::json;
 
-use super::locked;
 use crate::args::Prune;
 
 /// Removes what nobody needs.
 pub fn run(args: &Prune) -> anyhow::Result<()> {
-    let (node, _lock) = locked("prune")?;
+    let (node, _lock) = Node::locked("prune")?;
     let pruned = prune(&node, args.dry_run)?;
     if args.json {
         println!(

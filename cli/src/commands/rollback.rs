@@ -1,14 +1,13 @@
 //! `rollback`.
 
-use rocketos_deploy::rollback;
+use rocketos_deploy::{Node, rollback};
 use serde_json::json;
 
-use super::locked;
 use crate::{adapters::systemctl, args::Rollback};
 
 /// Makes the previous deployment, or the named one, boot next.
 pub fn run(args: &Rollback) -> anyhow::Result<()> {
-    let (node, lock) = locked("rollback")?;
+    let (node, lock) = Node::locked("rollback")?;
     let to = args.to.as_deref().map(|prefix| node.find(prefix)).transpose()?;
     let target = rollback(&node, to.as_ref())?;
     let running = node.booted_deployment() == Some(target.id);

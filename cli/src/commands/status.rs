@@ -1,6 +1,6 @@
 //! `status`.
 
-use rocketos_deploy::{Access, Deployment, Node, Roles, roles};
+use rocketos_deploy::{Deployment, Node, Roles, roles};
 
 use crate::{
     args::{Format, Status},
@@ -9,7 +9,7 @@ use crate::{
 
 /// Says what runs, what boots next and what is kept.
 pub fn run(args: &Status) -> anyhow::Result<()> {
-    let node = Node::running(Access::ReadOnly)?;
+    let node = Node::running()?;
     let mut roles = roles(&node)?;
     let downloaded = node.downloaded()?;
     if args.booted {

@@ -10,7 +10,7 @@ use rocketos_model::{Booted, DeploymentId, Origin, layout};
 use rocketos_store::{Store, Verity};
 use rocketos_sys::mount::{Access, MountOption, clone_tree, fd_path, mount_device, set_access};
 
-use crate::{DeployError, files};
+use crate::{DeployError, Lock, files};
 
 /// An installed disk, open for work.
 #[derive(Debug)]
@@ -27,15 +27,15 @@ pub struct Node {
     pub(crate) mounts: Vec<OwnedFd>,
 }
 
-impl Node {
-    /// The disk this machine booted from.
-    ///
-    /// The root partition stands read-only at `/sysroot` for everybody else; here it is mounted once more, attached
-    /// nowhere, and so is the ESP.
-    ///
-    /// # Errors
-    /// When the machine was not booted from a deployment, or its disk cannot be mounted.
-    pub fn running(access: Access) -> Result<Self, DeployError> {
+/// The disk this machine booted from, its store still shut.
+struct Opened {
+    booted: Booted,
+    sysroot: OwnedFd,
+    esp: OwnedFd,
+}
+
+impl Opened {
+    fn new(access: Access) -> Result<Self, DeployError> {
         let path = Path::new(layout::node::BOOTED);
         let text = files::read(path)?.ok_or_else(|| DeployError::NotBooted { path: path.to_owned() })?;
         let booted = Booted::from_toml(&text)
@@ -47,9 +47,43 @@ impl Node {
             mount_device("vfat", Path::new(&booted.esp), Access::Writable, &[MountOption::Value("umask", "0077")])
                 .and_then(|esp| set_access(&esp, access).map(|()| esp))
                 .map_err(|error| DeployError::Mount { doing: "mounting the ESP", source: error.into() })?;
-        let (root, top) = (fd_path(&sysroot), fd_path(&esp));
+        Ok(Self { booted, sysroot, esp })
+    }
+
+    fn root(&self) -> PathBuf {
+        fd_path(&self.sysroot)
+    }
+
+    fn node(self) -> Result<Node, DeployError> {
+        let (root, esp) = (self.root(), Esp::at(&fd_path(&self.esp)));
         let store = Store::open(&root.join(layout::root::STORE), Verity::Required)?;
-        Ok(Self { root, esp: Esp::at(&top), store, booted: Some(booted), mounts: vec![sysroot, esp] })
+        Ok(Node { root, esp, store, booted: Some(self.booted), mounts: vec![self.sysroot, self.esp] })
+    }
+}
+
+impl Node {
+    /// The disk this machine booted from, to look at.
+    ///
+    /// The root partition stands read-only at `/sysroot` for everybody else; here it is mounted once more, attached
+    /// nowhere, and so is the ESP.
+    ///
+    /// # Errors
+    /// When the machine was not booted from a deployment, or its disk cannot be mounted.
+    pub fn running() -> Result<Self, DeployError> {
+        Opened::new(Access::ReadOnly)?.node()
+    }
+
+    /// The same disk, to change, with the lock that keeps others away.
+    ///
+    /// The lock comes before the store is opened: an open store keeps garbage collection waiting, so who waits for the
+    /// lock must not have one.
+    ///
+    /// # Errors
+    /// As [`Node::running`], and [`DeployError::Locked`].
+    pub fn locked(verb: &str) -> Result<(Self, Lock), DeployError> {
+        let opened = Opened::new(Access::Writable)?;
+        let lock = Lock::take(&opened.root(), verb)?;
+        Ok((opened.node()?, lock))
     }
 
     /// A disk whose file systems the caller has mounted.

@@ -5,7 +5,8 @@ use rocketos_model::DeploymentId;
 
 use crate::{DeployError, Deployment, Node, roles::roles, stage::title};
 
-/// Makes `to`, or the deployment before the running one, boot next. Run again, it makes the running one boot next.
+/// Makes `to`, or the deployment before the running one, boot next. Run again, it makes the running one boot next, and so
+/// it does where there is none before and something staged to take back.
 ///
 /// One entry with the next sequence is added; nothing is removed.
 ///
@@ -16,6 +17,7 @@ pub fn rollback(node: &Node, to: Option<&DeploymentId>) -> Result<Deployment, De
     let target = match to {
         Some(id) => roles.all().find(|deployment| deployment.id == *id),
         None if roles.rollback_queued => roles.booted.as_ref(),
+        None if roles.rollback.is_none() && roles.staged.is_some() => roles.booted.as_ref(),
         None => roles.rollback.as_ref(),
     };
     let target = target.ok_or(DeployError::NoRollback)?.clone();

@@ -37,6 +37,14 @@ pub enum StoreError {
         /// Of the stream.
         found: DiffId,
     },
+    /// Others keep the store open, so nothing can be collected.
+    #[error("the store at {path} is in use{}", by(.holders))]
+    Busy {
+        /// The store.
+        path: PathBuf,
+        /// Their process ids, as far as they can be seen.
+        holders: Vec<u32>,
+    },
     /// A layer that cannot be unpacked.
     #[error("the layer is damaged: {0}")]
     Layer(String),
@@ -96,6 +104,14 @@ impl StoreError {
     /// True where the disk is full.
     pub fn is_full(&self) -> bool {
         matches!(self, Self::Write(error) if error.kind() == io::ErrorKind::StorageFull)
+    }
+}
+
+fn by(holders: &[u32]) -> String {
+    let ids: Vec<String> = holders.iter().map(u32::to_string).collect();
+    match ids.is_empty() {
+        true => String::new(),
+        false => format!(" by process {}", ids.join(", ")),
     }
 }
 

@@ -114,6 +114,9 @@ impl Store {
         if self.has_layer(layer)? {
             return Ok(LayerStats::default());
         }
+        if let Some(damaged) = self.layer_object(layer)? {
+            object::remove_bad(self, &damaged)?;
+        }
         let mut writer = self
             .repository
             .create_stream(LAYER_CONTENT_TYPE)

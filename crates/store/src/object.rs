@@ -99,30 +99,57 @@ fn unnamed(store: &Store) -> Result<File, StoreError> {
         .map_err(|error| StoreError::Write(error.into()))
 }
 
-/// True when a good object of this id is in the store; a bad one is taken out of the way first.
-///
-/// An object is bad that the kernel does not seal under its name, such as one that was linked when the power went. A
-/// mount that uses it keeps its inode.
-fn present(store: &Store, id: &Sha512HashValue, size: u64) -> Result<bool, StoreError> {
+/// What the store has under an id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Absent,
+    Good,
+    /// The kernel does not seal it under its name, such as one that was linked when the power went.
+    Bad,
+}
+
+/// Where fs-verity is not required only the size can be compared, where it is known.
+fn state(store: &Store, id: &Sha512HashValue, size: Option<u64>) -> Result<State, StoreError> {
     let (objects, path) = (objects(store)?, id.to_object_pathname());
     let good = match store.verity {
-        Verity::Optional => match statat(objects, &path, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) => u64::try_from(stat.st_size).is_ok_and(|found| found == size),
-            Err(Errno::NOENT) => return Ok(false),
-            Err(error) => return Err(StoreError::Write(error.into())),
-        },
-        Verity::Required => {
-            match openat(objects, &path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty()) {
-                Ok(fd) => measure_verity::<Sha512HashValue>(&fd).is_ok_and(|found| found == *id),
-                Err(Errno::NOENT) => return Ok(false),
-                Err(error) => return Err(StoreError::Write(error.into())),
-            }
-        }
+        Verity::Optional => statat(objects, &path, AtFlags::SYMLINK_NOFOLLOW)
+            .map(|stat| size.is_none_or(|size| u64::try_from(stat.st_size).is_ok_and(|found| found == size))),
+        Verity::Required => openat(objects, &path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())
+            .map(|fd| measure_verity::<Sha512HashValue>(&fd).is_ok_and(|found| found == *id)),
     };
-    if !good {
-        unlinkat(objects, &path, AtFlags::empty()).map_err(|error| StoreError::Write(error.into()))?;
+    match good {
+        Ok(true) => Ok(State::Good),
+        Ok(false) => Ok(State::Bad),
+        Err(Errno::NOENT) => Ok(State::Absent),
+        Err(error) => Err(StoreError::Read(error.into())),
     }
-    Ok(good)
+}
+
+/// True when a good object of this id is in the store; a bad one is taken out of the way first.
+///
+/// A mount that uses a bad one keeps its inode.
+fn present(store: &Store, id: &Sha512HashValue, size: u64) -> Result<bool, StoreError> {
+    Ok(replaceable(store, id, Some(size))? == State::Good)
+}
+
+/// True when the store has the object and the kernel seals it under its name; nothing is read.
+pub(crate) fn is_good(store: &Store, id: &Sha512HashValue) -> Result<bool, StoreError> {
+    Ok(state(store, id, None)? == State::Good)
+}
+
+/// Takes a bad object out of the way of a good one.
+pub(crate) fn remove_bad(store: &Store, id: &Sha512HashValue) -> Result<(), StoreError> {
+    replaceable(store, id, None).map(drop)
+}
+
+/// What the store has; nothing bad stands there afterwards.
+fn replaceable(store: &Store, id: &Sha512HashValue, size: Option<u64>) -> Result<State, StoreError> {
+    let found = state(store, id, size)?;
+    if found == State::Bad {
+        unlinkat(objects(store)?, id.to_object_pathname(), AtFlags::empty())
+            .map_err(|error| StoreError::Write(error.into()))?;
+    }
+    Ok(found)
 }
 
 /// Seals `file` and gives it its name.

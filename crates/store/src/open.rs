@@ -10,10 +10,11 @@ use composefs::{
     fsverity::{Algorithm, Sha512HashValue},
     repository::{Repository, RepositoryConfig},
 };
+use composefs_oci::LAYER_CONTENT_TYPE;
 use rocketos_model::{DiffId, ObjectId};
 use rustix::fs::CWD;
 
-use crate::StoreError;
+use crate::{StoreError, object};
 
 /// EROFS format of every image, as [`rocketos_model::cmdline::FORMAT`] says.
 pub(crate) const FORMAT: FormatVersion = FormatVersion::V1;
@@ -85,12 +86,30 @@ impl Store {
         Ok(Self { repository: Arc::new(repository), verity, path: path.to_owned() })
     }
 
-    /// True when the layer with this content is in the store, whole.
+    /// True when the layer with this content is in the store, whole: a layer that has lost an object, or whose object
+    /// the kernel does not seal under its name, has to come again. No content is read.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub fn has_layer(&self, layer: &DiffId) -> Result<bool, StoreError> {
-        Ok(self.layer_object(layer)?.is_some())
+        let Some(stream) = self.layer_object(layer)? else {
+            return Ok(false);
+        };
+        if !object::is_good(self, &stream)? {
+            return Ok(false);
+        }
+        let doing = "reading a layer in the store";
+        let mut objects = Vec::new();
+        self.repository
+            .open_stream("", Some(&stream), Some(LAYER_CONTENT_TYPE))
+            .and_then(|mut reader| reader.get_object_refs(|id| objects.push(id.clone())))
+            .map_err(StoreError::composefs(doing))?;
+        for id in &objects {
+            if !object::is_good(self, id)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The stream of a layer, if it is in the store.

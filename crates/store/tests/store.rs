@@ -150,6 +150,21 @@ fn a_layer_that_is_here_is_not_read_again() {
     assert_eq!((second.objects, second.new_objects, second.new_bytes), (3, 1, 5_000));
 }
 
+#[test]
+fn a_layer_that_lost_an_object_comes_again() {
+    let (directory, store) = store();
+    let layer = os("1");
+    import(&store, &layer);
+    let path = |name: &str| directory.path().join("composefs/objects").join(&name[..2]).join(&name[2..]);
+    for (name, _) in objects(directory.path()) {
+        fs::remove_file(path(&name)).unwrap();
+        assert!(!store.has_layer(&layer.0).unwrap(), "{name} is gone");
+        import(&store, &layer);
+        assert!(path(&name).exists(), "{name}");
+        assert!(store.has_layer(&layer.0).unwrap());
+    }
+}
+
 /// A source that always fails.
 struct Broken;
 
