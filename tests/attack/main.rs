@@ -2,3 +2,4 @@
 
 mod swapped_image;
 mod tampered_object;
+mod two_disks;

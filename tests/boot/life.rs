@@ -5,6 +5,9 @@ use rocketos_tests::fixture::{BOOT, Fixture, UPGRADE, VERSIONS};
 use rocketos_tests::{Guest, Progress};
 use serde_json::Value;
 
+/// The disk, in GiB; the base has 8.
+const GROWN: u64 = 12;
+
 /// What is true of a node at any time.
 struct Node {
     guest: Guest,
@@ -22,6 +25,58 @@ impl Node {
         let status = self.status()?;
         Ok(["booted", "staged", "rollback"]
             .map(|role| status["status"][role]["image"]["imageDigest"].as_str().map(str::to_owned)))
+    }
+
+    /// The deployment in a role.
+    fn deployment(&mut self, role: &str) -> Result<String> {
+        let status = self.status()?;
+        let found = status["status"][role]["rocketos"]["deployment"].as_str();
+        found.map(str::to_owned).with_context(|| format!("no deployment is {role}: {status}"))
+    }
+
+    /// Deployments that are neither booted, staged nor rollback.
+    fn others(&mut self) -> Result<Vec<String>> {
+        let status = self.status()?;
+        let others = status["status"]["otherDeployments"].as_array().cloned().unwrap_or_default();
+        Ok(others.iter().filter_map(|other| Some(other["rocketos"]["deployment"].as_str()?.to_owned())).collect())
+    }
+
+    /// Nothing on the disk bears the deployment's name.
+    fn expect_gone(&mut self, deployment: &str) -> Result<()> {
+        let found = self.guest.ask(&format!("find /sysroot/state /boot -name '*{deployment}*'"))?;
+        ensure!(found.is_empty(), "of deployment {deployment} there is left: {found}");
+        Ok(())
+    }
+
+    /// Unpinned it goes, but not its files while its image is mounted, in whichever namespace.
+    fn prune_spares_what_is_mounted(&mut self, deployment: &str) -> Result<()> {
+        let objects = "find /sysroot/composefs/objects -type f | wc -l";
+        let status = self.status()?;
+        let digest = status["status"]["otherDeployments"][0]["rocketos"]["composefsDigest"].as_str();
+        let digest = digest.with_context(|| format!("no composefs digest: {status}"))?.to_owned();
+        let store = "/sysroot/composefs";
+        self.guest.ask(&format!(
+            "mkdir -p /run/image /run/root && systemd-run --quiet --unit=mounted --property=PrivateMounts=yes \
+             --property=Type=exec sh -c 'mount -t erofs {store}/images/{digest} /run/image && \
+             mount -t overlay -o ro,metacopy=on,redirect_dir=on,verity=require,lowerdir=/run/image::{store}/objects \
+             composefs:{digest} /run/root && echo mounted > /run/mounted && sleep infinity' && \
+             until [ -e /run/mounted ]; do systemctl is-active --quiet mounted || exit 1; done"
+        ))?;
+        let before: u64 = self.guest.ask(objects)?.parse()?;
+        self.guest.ask(&format!("rocketctl unpin {deployment} && rocketctl prune"))?;
+        ensure!(self.others()?.is_empty(), "{:?}", self.others()?);
+        self.expect_gone(deployment)?;
+        let inside = "nsenter --mount --target $(systemctl show --property MainPID --value mounted)";
+        self.guest.ask("echo 3 > /proc/sys/vm/drop_caches")?;
+        let read = self.guest.check(
+            &format!("{inside} sh -c 'cat /run/root/usr/lib/os-release; cat /run/root/usr/bin/* > /dev/null'"),
+            BOOT,
+        );
+        ensure!(read?.contains(VERSIONS[1]), "another image is mounted");
+        self.guest.ask("systemctl stop mounted && rocketctl prune")?;
+        let after: u64 = self.guest.ask(objects)?.parse()?;
+        ensure!(after < before, "prune removed no object of {before}");
+        Ok(())
     }
 
     fn expect_release(&mut self, version: &str) -> Result<()> {
@@ -49,6 +104,8 @@ fn a_node_lives_through_upgrades_and_rollbacks() -> Result<()> {
     let progress = Progress::new();
     let fixture = Fixture::ready(&progress)?;
     let disk = fixture.disk("life")?;
+    // Larger than what was installed: the root partition takes it at the first boot.
+    fixture.tools.run("qemu-img").args(["resize", "-q"]).arg(&disk).arg(format!("{GROWN}G")).quiet()?;
     let mut machine = fixture.machine("life", &disk).start()?;
     let guest = progress.step("first boot", || machine.wait_for_shell(BOOT))?;
     let mut node = Node { guest, machine_id: String::new() };
@@ -58,6 +115,8 @@ fn a_node_lives_through_upgrades_and_rollbacks() -> Result<()> {
     ensure!(node.machine_id.len() == 32, "machine-id is '{}'", node.machine_id);
     node.expect_release(VERSIONS[0])?;
     ensure!(node.roles()? == [Some(fixture.digests[0].clone()), None, None], "{:?}", node.roles()?);
+    let root: u64 = node.guest.ask("echo $(( $(stat -f -c '%b*%S' /sysroot) >> 30 ))")?.parse()?;
+    ensure!(root + 2 >= GROWN, "the root file system has {root} GiB on a disk of {GROWN}");
     node.guest.ask("echo kept > /var/kept && echo lost > /etc/lost && sync")?;
 
     // Nothing newer.
@@ -83,32 +142,34 @@ fn a_node_lives_through_upgrades_and_rollbacks() -> Result<()> {
     ensure!(node.guest.ask("cat /var/kept")? == "kept", "/var is not what it was");
     ensure!(!node.guest.run("test -e /etc/lost", BOOT)?.success(), "/etc kept a file");
 
-    // Pinned, the first release survives the third.
-    let first = node.status()?["status"]["rollback"]["rocketos"]["deployment"].as_str().unwrap_or_default().to_owned();
-    node.guest.ask(&format!("rocketctl pin {}", &first[..8]))?;
+    // Good, the third pushes the first out.
+    let first = node.deployment("rollback")?;
     fixture.tag(VERSIONS[2])?;
     progress.step("second upgrade", || node.guest.check("rocketctl upgrade", UPGRADE))?;
+    ensure!(node.others()?.contains(&first), "the first release went before the third had proved itself");
     progress.step("boot of the third release", || node.reboot())?;
     node.expect_release(VERSIONS[2])?;
     ensure!(node.roles()?[2].as_ref() == Some(&fixture.digests[1]), "{:?}", node.roles()?);
-    let others = node.status()?["status"]["otherDeployments"].clone();
-    ensure!(others[0]["rocketos"]["deployment"] == Value::String(first.clone()), "the pinned one is gone: {others}");
+    ensure!(node.others()?.is_empty(), "{:?}", node.others()?);
+    node.expect_gone(&first)?;
 
-    // Unpinned, it goes, with what only it used.
-    let objects = "find /sysroot/composefs/objects -type f | wc -l";
-    let before: u64 = node.guest.ask(objects)?.parse()?;
-    node.guest.ask(&format!("rocketctl unpin {first} && rocketctl prune"))?;
-    let after: u64 = node.guest.ask(objects)?.parse()?;
-    ensure!(after < before, "prune removed no object of {before}");
-    ensure!(node.status()?["status"]["otherDeployments"] == Value::Array(vec![]), "{}", node.status()?);
-    ensure!(!node.guest.run(&format!("test -e /sysroot/state/deploy/{first}"), BOOT)?.success(), "its state is left");
+    // Pinned, the second survives what comes after the third, and unpinned it survives while it is mounted.
+    let second = node.deployment("rollback")?;
+    node.guest.ask(&format!("rocketctl pin {}", &second[..8]))?;
+    fixture.tag(VERSIONS[0])?;
+    progress.step("third upgrade", || node.guest.check("rocketctl upgrade", UPGRADE))?;
+    progress.step("boot of what came after the third", || node.reboot())?;
+    node.expect_release(VERSIONS[0])?;
+    ensure!(node.roles()?[2].as_ref() == Some(&fixture.digests[2]), "{:?}", node.roles()?);
+    ensure!(node.others()? == [second.clone()], "the pinned one is gone: {:?}", node.others()?);
+    node.prune_spares_what_is_mounted(&second)?;
 
     // And back.
     node.guest.ask("rocketctl rollback")?;
     progress.step("rollback", || node.reboot())?;
-    node.expect_release(VERSIONS[1])?;
+    node.expect_release(VERSIONS[2])?;
     let [booted, _, rollback] = node.roles()?;
-    ensure!(booted.as_ref() == Some(&fixture.digests[1]) && rollback.as_ref() == Some(&fixture.digests[2]));
+    ensure!(booted.as_ref() == Some(&fixture.digests[2]) && rollback.as_ref() == Some(&fixture.digests[0]));
     ensure!(node.guest.ask("cat /var/kept")? == "kept");
     machine.cut_power()
 }

@@ -1,6 +1,7 @@
 //! `rocketctl` in a machine: installing from inside a container, and what it refuses.
 
 mod container;
+mod damage;
 mod layout;
 mod refusals;
 mod schema;

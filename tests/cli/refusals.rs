@@ -8,17 +8,20 @@ use rocketos_tests::guest::Output;
 use rocketos_tests::{Disk, Guest, Progress, Tools};
 use serde_json::Value;
 
-use crate::{layout::Fault, schema::validate};
+use crate::{damage, layout::Fault, schema::validate};
 
 /// Exit codes, as `rocketctl --help` lists them.
-const FAILED: i32 = 1;
+pub const FAILED: i32 = 1;
 const FULL: i32 = 73;
 const LOCKED: i32 = 75;
+/// Starts an upgrade as `$upgrade` and returns when it has begun to fetch.
+const BEGIN: &str = "rm -f /run/events; rocketctl upgrade --progress-fd 3 3> /run/events & upgrade=$!; \
+                     until [ -s /run/events ]; do kill -0 $upgrade || break; done";
 /// Shows the ESP in a folder of its own.
 const ESP: &str = "mkdir -p /run/esp && mount /dev/disk/by-partlabel/esp /run/esp";
 
 /// What must not change: status, every file of the ESP, every name in the store.
-fn state(guest: &mut Guest) -> Result<String> {
+pub fn state(guest: &mut Guest) -> Result<String> {
     guest.check(
         &format!(
             "rocketctl status --json && {ESP} && cd /run/esp && find . -type f ! -name filler | sort | xargs sha256sum; \
@@ -38,7 +41,7 @@ fn refuses(guest: &mut Guest, command: &str, code: i32, parts: &[&str]) -> Resul
     Ok(())
 }
 
-fn expect(command: &str, answer: &Output, code: i32, parts: &[&str]) -> Result<()> {
+pub fn expect(command: &str, answer: &Output, code: i32, parts: &[&str]) -> Result<()> {
     ensure!(answer.status == code, "{command} gave {}, expected {code}: {}", answer.status, answer.stdout);
     for part in parts {
         ensure!(answer.stdout.contains(part), "{command} does not say '{part}': {}", answer.stdout);
@@ -61,7 +64,8 @@ fn refuses_bad_input_and_loses_nothing() -> Result<()> {
     guest.wait_booted(BOOT)?;
 
     progress.step("refusing disks", || disks(&mut guest))?;
-    progress.step("refusing images", || images(&mut guest, fixture.scratch()))?;
+    progress.step("refusing images", || images(&mut guest, &fixture))?;
+    progress.step("a damaged store", || damage::refused_or_healed(&mut guest, &fixture))?;
     fixture.tag(VERSIONS[1])?;
     progress.step("refusing to fill disks", || full(&mut guest))?;
     progress.step("an interrupted upgrade, and two at once", || interrupted(&mut guest))?;
@@ -97,11 +101,15 @@ fn disks(guest: &mut Guest) -> Result<()> {
     guest.ask("mkdir -p /run/data && mount /dev/disk/by-id/virtio-data /run/data")?;
     let command = "rocketctl install to-disk --wipe --source-imgref oci:/run/none /dev/disk/by-id/virtio-data";
     refuses(guest, command, FAILED, &["is in use"])?;
+    let command = "rocketctl install to-filesystem --esp /run/data --source-imgref oci:/run/none /run/data";
+    refuses(guest, command, FAILED, &["has no fs-verity", "'verity' feature"])?;
+    ensure!(guest.ask("ls /run/data")? == "lost+found", "something was written");
     guest.ask("umount /run/data")?;
     Ok(())
 }
 
-fn images(guest: &mut Guest, scratch: &Path) -> Result<()> {
+fn images(guest: &mut Guest, fixture: &Fixture) -> Result<()> {
+    let scratch = fixture.scratch();
     for (fault, name, says, code) in Fault::ALL {
         let folder = scratch.join(name);
         fault.write(&folder)?;
@@ -117,6 +125,8 @@ fn images(guest: &mut Guest, scratch: &Path) -> Result<()> {
         refuses(guest, &command, code, &[says, name])?;
     }
     refuses(guest, "rocketctl switch frob:x", FAILED, &["'frob' is an unknown transport; known are docker://"])?;
+    let nobody = format!("{}/rocketos/none:none", fixture.registry.in_guest());
+    refuses(guest, &format!("rocketctl switch {nobody}"), FAILED, &["resolving docker://", "no such image"])?;
     let unreachable = "rocketctl switch 127.0.0.1:1/none/none:none";
     refuses(guest, unreachable, 69, &["resolving docker://127.0.0.1:1/none/none:none", "unreachable"])
 }
@@ -150,7 +160,7 @@ fn full(guest: &mut Guest) -> Result<()> {
 
     // The room ends while it works: stopped meanwhile, it cannot be done before.
     let before = state(guest)?;
-    let race = format!("rocketctl upgrade & sleep 1; kill -STOP $!; {fill}; kill -CONT $!; wait $!");
+    let race = format!("{BEGIN}; kill -STOP $upgrade; {fill}; kill -CONT $upgrade; wait $upgrade");
     let answer = guest.run(&race, UPGRADE)?;
     expect("an upgrade whose room is taken", &answer, FULL, &["space"])?;
     guest.ask("rm /var/filler.* && rocketctl prune")?;
@@ -167,9 +177,11 @@ fn interrupted(guest: &mut Guest) -> Result<()> {
     let after = state(guest)?;
     ensure!(after == before, "an interrupted upgrade left something:\n{before}\n{after}");
 
-    let both = "rocketctl upgrade --progress-fd 3 3> /run/events > /run/first & first=$!; sleep 1; kill -STOP $first; \
-                rocketctl prune; echo second $?; kill -CONT $first; wait $first; echo first $?; echo $first";
-    let answer = guest.check(both, UPGRADE)?;
+    let both = format!(
+        "{BEGIN}; kill -STOP $upgrade; rocketctl prune; echo second $?; \
+         kill -CONT $upgrade; wait $upgrade; echo first $?; echo $upgrade"
+    );
+    let answer = guest.check(&both, UPGRADE)?;
     let first = answer.lines().last().unwrap_or_default().to_owned();
     for part in ["another rocketctl is at work: process ", &first, "(upgrade)", &format!("second {LOCKED}"), "first 0"]
     {

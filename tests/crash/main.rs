@@ -1,3 +1,4 @@
 //! The power goes.
 
+mod long;
 mod power_cuts;

@@ -10,6 +10,8 @@ use anyhow::{Context, Result, ensure};
 use rocketos_tests::fixture::{BOOT, Fixture, UPGRADE, VERSIONS};
 use rocketos_tests::{OfflineDisk, Progress};
 
+use crate::long::Journal;
+
 /// Cuts in the ordinary run.
 const CUTS: u32 = 8;
 /// Of them booted.
@@ -57,8 +59,10 @@ fn power_cuts_leave_the_old_release_or_the_new_one() -> Result<()> {
     drop(guest);
     ready.cut_power()?;
 
+    let mut journal = if long { Some(Journal::open(&fixture)?) } else { None };
+    let done = journal.as_ref().map_or(0, Journal::done);
     let mut outcomes = Vec::new();
-    for cut in 1..=cuts {
+    for cut in done + 1..=cuts {
         let after = whole.mul_f64(fraction(cut) * BEYOND);
         let left = progress.step(&format!("cut {cut} of {cuts}, after {:.1} s", after.as_secs_f64()), || {
             let mut running = machine("cut").arguments(["-loadvm", READY]).start()?;
@@ -84,9 +88,17 @@ fn power_cuts_leave_the_old_release_or_the_new_one() -> Result<()> {
             progress.step(&format!("boot after cut {cut}"), || boot(&fixture, &left, version))?;
         }
         std::fs::remove_file(&left)?;
+        if let Some(journal) = &mut journal {
+            journal.add(format!("{:.1} s of {:.1} s | {version}", after.as_secs_f64(), whole.as_secs_f64()))?;
+        }
     }
     for (after, version) in outcomes {
         progress.say(&format!("cut after {:.1} s: {version} boots", after.as_secs_f64()));
+    }
+    if let Some(journal) = journal {
+        let accelerator = format!("{:?}", fixture.tools.accel()).to_uppercase();
+        let result = journal.finish(&accelerator, &fixture.digests)?;
+        progress.say(&format!("written: {}", result.display()));
     }
     Ok(())
 }

@@ -4,8 +4,10 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use rocketos_tests::command::Run;
+use rocketos_tests::fixture::BOOT;
 use rocketos_tests::images::podman_build;
-use rocketos_tests::{Images, paths};
+use rocketos_tests::installer::{self, Install};
+use rocketos_tests::{Disk, Images, Machine, paths};
 
 use crate::content::lint;
 use crate::published::{Published, VERSION, data, names_in};
@@ -46,7 +48,21 @@ fn a_third_party_derives_a_variant_from_published_images_on_one_page() -> Result
     let (_, standalone) = published.standalone()?;
     ensure!(!standalone.files.has(PROGRAM) && !standalone.files.has(FILE), "standalone has {PACKAGE} by itself");
     ensure!(release.facts["composefs-digest"] != pulled.image.facts.digest.to_string(), "nothing was added");
-    Ok(())
+    boots(&published, &theirs.image())
+}
+
+/// Installed, the image boots with what was added, and keeps /etc as it asks to.
+fn boots(published: &Published, image: &str) -> Result<()> {
+    let disk = published.scratch.path().join("derived.qcow2");
+    let install = Install::new(&format!("containers-storage:{image}"), "docker://registry.example/lab/node:1");
+    installer::disk(&published.tools, &published.progress, &install, &disk)?;
+    let mut machine = Machine::new(&published.tools, "derived").disk(Disk::qcow2(&disk)).with_shell().start()?;
+    let mut guest = published.progress.step("boot of somebody else's image", || machine.wait_for_shell(BOOT))?;
+    guest.check(&format!("{PROGRAM} --version && systemctl cat hello.service"), BOOT)?;
+    guest.check("echo kept > /etc/kept && sync", BOOT)?;
+    published.progress.step("boot with the /etc of the boot before", || guest.reboot(BOOT))?;
+    ensure!(guest.ask("cat /etc/kept")? == "kept", "/etc is not what it was");
+    machine.cut_power()
 }
 
 /// What building elsewhere leaves in podman's storage; removed at the end.

@@ -26,6 +26,7 @@ static PUSHED: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
 /// A registry that ends with the test, and the means to fill and read it.
 pub struct Published {
     pub progress: Progress,
+    pub tools: Tools,
     pub registry: Registry,
     pub scratch: TempDir,
 }
@@ -47,7 +48,7 @@ impl Published {
         std::fs::create_dir_all(paths::work())?;
         let scratch = tempfile::Builder::new().prefix("image-").tempdir_in(paths::work())?;
         let registry = Registry::start(&tools, &paths::work().join("images"))?;
-        Ok(Self { progress, registry, scratch })
+        Ok(Self { progress, tools, registry, scratch })
     }
 
     /// Builds a variant of this checkout.

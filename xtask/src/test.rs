@@ -51,6 +51,8 @@ pub fn run(args: &Args) -> Result<()> {
     let limit = if args.long { LONG_SECTION } else { SECTION };
     let cargo = |words: &[&str]| {
         let run = Run::new("cargo").arg("test").args(words).env(READY, "1").env("PATH", &path).limit(limit).printed();
+        // What failed says itself what it was doing; a backtrace would only hide that.
+        let run = run.env("RUST_BACKTRACE", "0");
         if args.long { run.env(LONG, "1") } else { run }
     };
     if chosen(UNITS) {

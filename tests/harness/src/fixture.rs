@@ -124,9 +124,14 @@ impl Fixture {
 
     /// A machine that boots a disk, with a shell and a word about the registry.
     pub fn machine(&self, name: &str, disk: &Path) -> Machine {
+        self.machine_with(name, Disk::qcow2(disk))
+    }
+
+    /// The same, its disk attached as the caller says.
+    pub fn machine_with(&self, name: &str, disk: Disk) -> Machine {
         Machine::new(&self.tools, name)
             .memory(MEMORY)
-            .disk(Disk::qcow2(disk))
+            .disk(disk)
             .with_shell()
             .file("/etc/containers/registries.conf.d/50-test.conf", &self.registry.guest_configuration())
             .time_limit(LIFE)
