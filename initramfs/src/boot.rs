@@ -18,9 +18,10 @@ pub fn boot() -> Result<Infallible> {
     let digest = cmdline::digest(&cmdline).context("looking for the image to boot")?;
 
     let mut modules = Modules::read(&cmdline)?;
-    modules.insert_always();
+    modules.insert_first()?;
     let loader = interfaces::loader()?;
     let disk = disk::find(&mut modules, loader.partition.as_deref())?;
+    let found = Instant::now();
 
     let sysroot = root::mount_partition(&disk.root)?;
     let new_root = root::mount_image(&sysroot, &digest)?;
@@ -43,7 +44,7 @@ pub fn boot() -> Result<Infallible> {
     })?;
     root::close_partition()?;
     // A second claimant may have come up while we were busy.
-    disk::confirm(&disk, loader.partition.as_deref())?;
+    disk::confirm(&disk, loader.partition.as_deref(), found)?;
 
     console::info(&format!(
         "image {:.16}… from {} is the root after {} ms",

@@ -13,7 +13,8 @@ use crate::{console, modules::Modules};
 
 /// How long the disk may take to appear: spinning disks behind a RAID controller need half of it.
 const LIMIT: Duration = Duration::from_secs(60);
-/// How long a second disk that claims to be ours may come after the first and still be seen before anything is mounted.
+/// How long a second disk that claims to be ours may come after the first and still be seen. Drivers have looked at their
+/// hardware when they are inserted; what comes later is behind a bus that is still being read.
 const SETTLE: Duration = Duration::from_millis(100);
 /// How long to wait for a device before looking again unasked.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -141,39 +142,36 @@ fn look() -> Result<(Vec<Table>, Vec<String>)> {
 /// When it does not come in time, or two claim to be it.
 pub fn find(modules: &mut Modules, loader: Option<&str>) -> Result<Ours> {
     let deadline = Instant::now() + LIMIT;
-    let mut settled = None;
     loop {
         modules.insert_announced()?;
         let (tables, odd) = look()?;
-        let now = Instant::now();
         match choose(&tables, loader)? {
-            Found::Ours(ours) if settled.is_some_and(|settled| now >= settled) => {
+            Found::Ours(ours) => {
                 for oddity in odd {
                     console::warning(&format!("passing over a disk: {oddity}"));
                 }
                 return Ok(*ours);
             }
-            Found::Ours(_) => settled = settled.or(Some(now + SETTLE)),
-            Found::NotYet(what) if now >= deadline => {
+            Found::NotYet(what) if Instant::now() >= deadline => {
                 let names: Vec<_> = tables.iter().map(|(disk, _)| disk.name.as_str()).collect();
                 let odd = odd.iter().map(|odd| format!("; {odd}")).collect::<String>();
                 let names = if names.is_empty() { "none".to_owned() } else { names.join(" ") };
                 bail!("waiting {} s for the disk we booted from: {what} (disks: {names}{odd})", LIMIT.as_secs());
             }
-            Found::NotYet(_) => settled = None,
+            Found::NotYet(_) => {}
         }
-        let pause = settled.map_or(PAUSE, |settled| settled.saturating_duration_since(now).min(PAUSE));
-        if !modules.wait_for_devices(pause) {
-            thread::sleep(pause);
+        if !modules.wait_for_devices(PAUSE) {
+            thread::sleep(PAUSE);
         }
     }
 }
 
-/// Looks once more: `ours` must still be the only one.
+/// Looks once more: `ours`, found at `found`, must still be the only one after others had time to come up.
 ///
 /// # Errors
 /// When another claimant came meanwhile.
-pub fn confirm(ours: &Ours, loader: Option<&str>) -> Result<()> {
+pub fn confirm(ours: &Ours, loader: Option<&str>, found: Instant) -> Result<()> {
+    thread::sleep((found + SETTLE).saturating_duration_since(Instant::now()));
     match choose(&look()?.0, loader)? {
         Found::Ours(again) if again.root == ours.root => Ok(()),
         Found::Ours(again) => bail!(

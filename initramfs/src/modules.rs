@@ -2,17 +2,21 @@
 //!
 //! Devices announce themselves by a `modalias` in sysfs; `modules.alias` says which modules want it. The files are
 //! depmod's (modules.alias, modules.dep, modules.softdep), in the initramfs below `/lib/modules/<release>/`.
+//!
+//! Checking a module's signature and probing what it drives takes long, so several are inserted at once.
 
 mod alias;
 mod index;
 
 use std::{
-    collections::HashSet,
+    collections::{HashSet, VecDeque},
     ffi::CString,
     fs::{self, File},
     io,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
+    sync::{Condvar, Mutex, PoisonError},
+    thread,
     time::Duration,
 };
 
@@ -29,7 +33,7 @@ use rustix::{
 };
 
 use crate::console;
-use index::Index;
+use index::{Index, Module};
 
 /// What the root is made of, whatever the hardware; any of them may be built into the kernel.
 const ALWAYS: [&str; 4] = ["ext4", "erofs", "overlay", "efivarfs"];
@@ -43,6 +47,8 @@ const MODULE_INIT_COMPRESSED_FILE: i32 = 4;
 const COMPRESSED: [&str; 3] = ["xz", "zst", "gz"];
 /// The multicast group of the kernel's own device events.
 const KERNEL_EVENTS: u32 = 1;
+/// Modules inserted at once: more than processors, because a driver that waits for its hardware needs none.
+const AT_ONCE: usize = 4;
 /// Bytes of a device event; we only need to know that there was one.
 const EVENT_BYTES: usize = 64;
 
@@ -85,39 +91,45 @@ impl Modules {
         })
     }
 
-    /// Inserts what the root is made of.
-    pub fn insert_always(&mut self) {
-        for name in ALWAYS {
-            self.insert(name);
-        }
+    /// Inserts what the root is made of, and what the devices there are ask for.
+    pub fn insert_first(&mut self) -> Result<()> {
+        // Hardware first: its drivers wait for it.
+        let announced = self.asked_for()?;
+        self.insert(announced.into_iter().chain(ALWAYS.map(str::to_owned)));
+        Ok(())
     }
 
     /// Inserts what the devices there are ask for, until they ask for nothing new.
     pub fn insert_announced(&mut self) -> Result<()> {
         loop {
-            let mut news = false;
-            for modalias in announced().context("looking at the devices")? {
-                if self.answered.insert(modalias.clone()) {
-                    news = true;
-                    for name in self.index.wanted_by(&modalias) {
-                        self.insert(&name);
-                    }
-                }
-            }
-            if !news {
+            let names = self.asked_for()?;
+            if names.is_empty() {
                 return Ok(());
             }
+            self.insert(names);
         }
     }
 
-    /// Inserts a module and what it depends on, each once.
+    /// What devices ask for that did not ask before.
+    fn asked_for(&mut self) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        for modalias in announced().context("looking at the devices")? {
+            if self.answered.insert(modalias.clone()) {
+                names.extend(self.index.wanted_by(&modalias));
+            }
+        }
+        Ok(names)
+    }
+
+    /// Inserts modules and what they depend on, each once.
     ///
     /// A module that cannot be inserted is noted and passed over: whether it mattered shows when the root is mounted.
-    fn insert(&mut self, name: &str) {
-        for module in self.index.order(name) {
-            if !self.inserted.insert(module.name.clone()) {
-                continue;
-            }
+    fn insert(&mut self, names: impl IntoIterator<Item = String>) {
+        let chains: VecDeque<_> = names.into_iter().map(|name| self.index.order(&name)).collect();
+        let workers = chains.len().min(AT_ONCE);
+        let work = Work { chains: Mutex::new(chains), state: Mutex::default(), changed: Condvar::new() };
+        locked(&work.state).done = std::mem::take(&mut self.inserted);
+        let insert = |module: &Module| {
             let parameters = parameters(&self.cmdline, &module.name);
             match insert_file(&self.directory.join(&module.path), &parameters) {
                 Ok(()) => {}
@@ -125,7 +137,13 @@ impl Modules {
                 Err(error) if Errno::from_io_error(&error) == Some(Errno::NODEV) => {}
                 Err(error) => console::warning(&format!("inserting {}: {error}", module.path)),
             }
-        }
+        };
+        thread::scope(|scope| {
+            for _ in 0..workers {
+                scope.spawn(|| work.run(&insert));
+            }
+        });
+        self.inserted = std::mem::take(&mut locked(&work.state).done);
     }
 
     /// Waits for the kernel to tell of a device; false where it cannot tell us.
@@ -147,6 +165,62 @@ impl Modules {
                 Err(_) => return true,
             }
         }
+    }
+}
+
+/// Chains of modules to insert, each in its order, shared by several threads.
+struct Work {
+    chains: Mutex<VecDeque<Vec<Module>>>,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+/// Names of modules.
+#[derive(Default)]
+struct State {
+    /// Being inserted by some thread.
+    busy: HashSet<String>,
+    /// Inserted, or tried.
+    done: HashSet<String>,
+}
+
+/// A thread that panicked has reset the machine; until then what it held is as good as ever.
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Work {
+    /// Inserts chains until none is left.
+    fn run(&self, insert: &impl Fn(&Module)) {
+        loop {
+            let Some(chain) = locked(&self.chains).pop_front() else {
+                return;
+            };
+            for module in chain {
+                if self.claim(&module.name) {
+                    insert(&module);
+                    let mut state = locked(&self.state);
+                    state.busy.remove(&module.name);
+                    state.done.insert(module.name);
+                    drop(state);
+                    self.changed.notify_all();
+                }
+            }
+        }
+    }
+
+    /// True where the module is this thread's to insert; false once it is inserted, by whomever.
+    ///
+    /// Who is busy waits for nobody, so this ends.
+    fn claim(&self, name: &str) -> bool {
+        let mut state = locked(&self.state);
+        while state.busy.contains(name) {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        if state.done.contains(name) {
+            return false;
+        }
+        state.busy.insert(name.to_owned())
     }
 }
 
@@ -198,6 +272,33 @@ fn insert_file(path: &Path, parameters: &str) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn inserts_each_module_once_and_after_what_it_needs() {
+        let module = |name: &str| Module { name: name.to_owned(), path: String::new(), needs: Vec::new() };
+        let chains = ["abc", "bc", "ad", "b", "abcde", "xbc"];
+        let work = Work {
+            chains: Mutex::new(chains.map(|chain| chain.chars().map(|c| module(&c.to_string())).collect()).into()),
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        };
+        let order = Mutex::new(Vec::new());
+        let insert = |module: &Module| {
+            thread::sleep(Duration::from_millis(2));
+            locked(&order).push(module.name.clone());
+        };
+        thread::scope(|scope| {
+            for _ in 0..AT_ONCE {
+                scope.spawn(|| work.run(&insert));
+            }
+        });
+        let order = order.into_inner().unwrap().concat();
+        assert_eq!(order.len(), 6, "{order}");
+        // What every chain with c, d or e has before it.
+        for [first, then] in [["b", "c"], ["a", "d"], ["d", "e"]] {
+            assert!(order.find(first) < order.find(then), "{first} after {then} in {order}");
+        }
+    }
 
     #[test]
     fn takes_a_modules_parameters_from_the_command_line() {

@@ -12,7 +12,7 @@ pub struct Module {
     /// Its file, relative to `/lib/modules/<release>`.
     pub path: String,
     /// Names of what must be inserted before it.
-    needs: Vec<String>,
+    pub(super) needs: Vec<String>,
 }
 
 /// What is inserted along with a module where it is there (modprobe.d(5), `softdep`): modules or aliases.

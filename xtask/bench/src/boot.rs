@@ -26,8 +26,8 @@ const UNIFIED_CGROUPS: &str = "/sys/fs/cgroup/cgroup.controllers";
 const CMDLINE: &str = "root=/dev/vda rw console=ttyS0,115200 loglevel=4 panic=10 systemd.condition_needs_update=0";
 /// The kernel's words when it starts the initramfs.
 const STARTS_INIT: &str = "Run /init as init process";
-/// The first words of systemd.
-const STARTS_SYSTEMD: &str = "systemd[1]: ";
+/// The last words of an initramfs: ours, and what the Containerfile beside this file has the other one say.
+const ROOT_READY: [&str; 2] = [" is the root after ", "initramfs-tools: the root is ready"];
 
 /// One boot, in seconds and MiB.
 struct Boot {
@@ -90,7 +90,8 @@ fn boot(machine: Machine) -> Result<Boot> {
 }
 
 /// Reads the phases off systemd's timestamps, in microseconds since the kernel's start or, before it, until then; and
-/// the initramfs's off the kernel's log, which dates both its ends by one clock.
+/// the initramfs's off the kernel's log, which dates both its ends by one clock. What follows until systemd speaks, its
+/// start, is user space for either.
 fn phases(guest: &mut Guest) -> Result<Boot> {
     let said = guest.ask("systemctl show --property=FirmwareTimestampMonotonic,LoaderTimestampMonotonic,UserspaceTimestampMonotonic,FinishTimestampMonotonic")?;
     let stamp = |key: &str| -> Result<f64> {
@@ -98,17 +99,18 @@ fn phases(guest: &mut Guest) -> Result<Boot> {
         Ok(line.with_context(|| format!("the timestamp {key}"))?.parse::<f64>()? / 1e6)
     };
     let log = guest.ask("dmesg")?;
-    let when = |words: &str| -> Result<f64> {
-        let line = log.lines().find(|line| line.contains(words)).with_context(|| format!("'{words}' in the log"))?;
+    let when = |words: &[&str]| -> Result<f64> {
+        let says = |line: &&str| words.iter().any(|words| line.contains(words));
+        let line = log.lines().find(says).with_context(|| format!("'{words:?}' in the log"))?;
         let date = line.split(']').next().unwrap_or_default().trim_start_matches('[').trim();
         date.parse().with_context(|| format!("the date of: {line}"))
     };
-    let (init, systemd) = (when(STARTS_INIT)?, when(STARTS_SYSTEMD)?);
+    let (init, ready) = (when(&[STARTS_INIT])?, when(&ROOT_READY)?);
     Ok(Boot {
         firmware: (stamp("Firmware")? - stamp("Loader")?).max(0.0),
         loader: stamp("Loader")?,
         kernel: init,
-        initramfs: systemd - init,
+        initramfs: ready - init,
         user_space: stamp("Finish")? - stamp("Userspace")?,
         memory: node::memory_in_use(guest)?,
     })
