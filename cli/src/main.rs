@@ -13,6 +13,8 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 fn main() -> ExitCode {
+    // Layers come in on several threads, and what they leave serves the image that is made of them.
+    rocketos_deploy::share_one_heap();
     let args = args::Args::parse();
     match commands::run(args) {
         Ok(()) => ExitCode::SUCCESS,

@@ -29,3 +29,4 @@ pub use prune::{Pruned, prune};
 pub use roles::{Deployment, Roles, roles};
 pub use rollback::{bless, rollback};
 pub use stage::{Activation, Staged, stage};
+pub use rocketos_sys::memory::share_one_heap;

@@ -72,6 +72,8 @@ const ALL: &[(&str, Measurement)] = &[
 
 fn main() -> Result<()> {
     use clap::Parser as _;
+    // As rocketctl does.
+    rocketos_deploy::share_one_heap();
     run(&Args::parse())
 }
 
