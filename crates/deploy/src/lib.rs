@@ -26,7 +26,7 @@ pub use install::{check_filesystem, open_new_disk, populate};
 pub use lock::{Holder, Lock};
 pub use node::Node;
 pub use prune::{Pruned, prune};
+pub use rocketos_sys::memory::share_one_heap;
 pub use roles::{Deployment, Roles, roles};
 pub use rollback::{bless, rollback};
 pub use stage::{Activation, Staged, stage};
-pub use rocketos_sys::memory::share_one_heap;

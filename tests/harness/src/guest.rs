@@ -30,6 +30,10 @@ const LINE: usize = 3000;
 /// Bytes of a file sent in one command.
 const FILE_CHUNK: usize = 24 * 1024;
 
+/// Says how systemd is when it is done. No boot waits for an address, so this does.
+const BOOTED: &str = "systemctl is-system-running --wait; set -- /sys/class/net/e*; \
+                      [ ! -e \"$1\" ] || until grep -q '^e[a-z0-9]*.00000000' /proc/net/route; do sleep 0.2; done";
+
 /// A command's result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {
@@ -191,9 +195,10 @@ impl Guest {
         Ok(())
     }
 
-    /// Waits until systemd has nothing left to start; returns its word for the state (`running`, `degraded`, …).
+    /// Waits until systemd has nothing left to start and a network card, where there is one, leads somewhere; returns
+    /// systemd's word for the state (`running`, `degraded`, …).
     pub fn wait_booted(&mut self, timeout: Duration) -> Result<String> {
-        let output = self.run("systemctl is-system-running --wait", timeout)?;
+        let output = self.run(BOOTED, timeout)?;
         Ok(output.stdout.trim().to_owned())
     }
 
