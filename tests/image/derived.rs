@@ -18,6 +18,7 @@ const LINES: usize = 25;
 const BUILD_LIMIT: std::time::Duration = std::time::Duration::from_secs(1200);
 /// The package's program, the package's name and the file, as in `tests/data/derived`.
 const PROGRAM: &str = "/usr/sbin/ethtool";
+const PROGRAM_SAYS: &str = "ethtool version";
 const PACKAGE: &str = "ethtool";
 const FILE: &str = "/usr/share/containers/systemd/hello.container";
 
@@ -51,17 +52,16 @@ fn a_third_party_derives_a_variant_from_published_images_on_one_page() -> Result
     boots(&published, &theirs.image())
 }
 
-/// Installed, the image boots with what was added, and keeps /etc as it asks to.
+/// Installed, the image boots with what was added, and keeps /etc as it asks to: its unit counts the boots there.
 fn boots(published: &Published, image: &str) -> Result<()> {
     let disk = published.scratch.path().join("derived.qcow2");
     let install = Install::new(&format!("containers-storage:{image}"), "docker://registry.example/lab/node:1");
     installer::disk(&published.tools, &published.progress, &install, &disk)?;
-    let mut machine = Machine::new(&published.tools, "derived").disk(Disk::qcow2(&disk)).with_shell().start()?;
-    let mut guest = published.progress.step("boot of somebody else's image", || machine.wait_for_shell(BOOT))?;
-    guest.check(&format!("{PROGRAM} --version && systemctl cat hello.service"), BOOT)?;
-    guest.check("echo kept > /etc/kept && sync", BOOT)?;
-    published.progress.step("boot with the /etc of the boot before", || guest.reboot(BOOT))?;
-    ensure!(guest.ask("cat /etc/kept")? == "kept", "/etc is not what it was");
+    let mut machine = Machine::new(&published.tools, "derived").disk(Disk::qcow2(&disk)).start()?;
+    let said = |boot: usize| format!("{PROGRAM_SAYS}: the lab's node boots, time {boot}");
+    published.progress.step("boot of somebody else's image", || machine.wait_for_console(&said(1), 1, BOOT))?;
+    machine.reset()?;
+    published.progress.step("boot with the /etc it kept", || machine.wait_for_console(&said(2), 1, BOOT))?;
     machine.cut_power()
 }
 

@@ -60,7 +60,7 @@ pub fn disk(tools: &Tools, progress: &Progress, install: &Install, file: &Path) 
     let work = tempfile::Builder::new().prefix("disk-").tempdir_in(parent).context("making a folder to work in")?;
     let layout = work.path().join("layout");
     progress.step("copying the image", || copy(tools, &install.source, &layout))?;
-    let boot = progress.step("unpacking the image for memory", || unpack(&layout, work.path()))?;
+    let boot = progress.step("unpacking the image for memory", || unpack(install, &layout, work.path()))?;
     let disk = work.path().join("disk");
     tools
         .run("qemu-img")
@@ -101,7 +101,7 @@ fn copy(tools: &Tools, source: &str, layout: &Path) -> Result<()> {
     copy.limit(COPY_LIMIT).printed().quiet().with_context(|| format!("copying {source}"))
 }
 
-fn unpack(layout: &Path, work: &Path) -> Result<Boot> {
+fn unpack(install: &Install, layout: &Path, work: &Path) -> Result<Boot> {
     let (kernel, initrd, archive) = (work.join("kernel"), work.join("initrd"), work.join("image.tar"));
     let mut root = root::Root::new()?;
     for layer in layout::layers(layout)? {
@@ -113,6 +113,8 @@ fn unpack(layout: &Path, work: &Path) -> Result<Boot> {
     root.remove(b"boot/EFI");
     // What a boot from memory lacks: an identity (without one it would be a first boot, with its questions).
     root.put_file(b"etc/machine-id", MACHINE_ID)?;
+    // Sealed images take no unit from outside, so this one is put in.
+    root.put_file(format!("etc/systemd/system/{UNIT}").as_bytes(), unit(install).as_bytes())?;
     // With this file systemd would take itself for an initramfs.
     root.remove(b"etc/initrd-release");
     root.write_cpio(&initrd).context("writing the initramfs")?;
@@ -134,7 +136,6 @@ fn run(tools: &Tools, install: &Install, boot: &Boot, disk: &Path) -> Result<()>
         .disk(Disk::raw(&boot.archive).serial("source").read_only())
         .without_network()
         .on_reboot(OnReboot::End)
-        .credentials(|credentials| credentials.unit(UNIT, &unit(install)))
         .time_limit(INSTALL_LIMIT)
         .start()?;
     let ended = machine.wait_for_end(INSTALL_LIMIT)?;
