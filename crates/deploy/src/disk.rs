@@ -10,6 +10,7 @@ use std::{
 
 use rocketos_model::gpt;
 use rocketos_sys::block::{self, BlockError};
+use rustix::fs::{FlockOperation, flock};
 
 /// A disk that is not to be installed to; nothing was written.
 #[derive(Debug, thiserror::Error)]
@@ -136,23 +137,43 @@ pub fn check_kernel() -> Result<(), DiskError> {
     Path::new(EXT4_VERITY).exists().then_some(()).ok_or(DiskError::NoVerity)
 }
 
-/// The partitions of a disk that has just been partitioned: ESP, root.
+/// Keeps udev from having the kernel read the disk's table again, which it does whenever somebody has written to the disk:
+/// for that moment the partitions would be gone (systemd, "Locking Block Device Access").
+///
+/// # Errors
+/// When the disk cannot be opened. Whoever keeps the lock longer than we wait keeps udev away as well.
+pub(crate) fn keep_udev_away(device: &Path) -> Result<File, DiskError> {
+    let disk = File::open(device).map_err(|source| DiskError::Io { device: device.to_owned(), source })?;
+    let deadline = Instant::now() + SETTLE;
+    while flock(&disk, FlockOperation::NonBlockingLockExclusive).is_err() && Instant::now() < deadline {
+        std::thread::sleep(PAUSE);
+    }
+    Ok(disk)
+}
+
+/// The partitions of a disk that has just been partitioned: ESP, root. No look at them fails for good before they had
+/// time to come up.
 pub(crate) fn partitions(device: &Path) -> Result<(PathBuf, PathBuf), DiskError> {
     let io = |source| DiskError::Io { device: device.to_owned(), source };
-    let block = |source| DiskError::Block { device: device.to_owned(), source: Box::new(source) };
     let node = device.canonicalize().map_err(io)?;
     let deadline = Instant::now() + SETTLE;
     loop {
-        let parts = block::partitions(&block::disk_of(&node).map_err(block)?).map_err(block)?;
-        let of = |kind: &str| parts.iter().find(|part| part.type_guid.is(kind)).map(|part| part.path.clone());
-        if let (Some(esp), Some(root)) = (of(gpt::ESP), of(gpt::ROOT))
-            && esp.exists()
-            && root.exists()
-        {
-            return Ok((esp, root));
-        }
+        let found = block::disk_of(&node).and_then(|disk| block::partitions(&disk));
+        let error = match found {
+            Ok(parts) => {
+                let of = |kind: &str| parts.iter().find(|part| part.type_guid.is(kind)).map(|part| part.path.clone());
+                if let (Some(esp), Some(root)) = (of(gpt::ESP), of(gpt::ROOT))
+                    && esp.exists()
+                    && root.exists()
+                {
+                    return Ok((esp, root));
+                }
+                DiskError::NoPartitions(device.to_owned())
+            }
+            Err(source) => DiskError::Block { device: device.to_owned(), source: Box::new(source) },
+        };
         if Instant::now() >= deadline {
-            return Err(DiskError::NoPartitions(device.to_owned()));
+            return Err(error);
         }
         std::thread::sleep(PAUSE);
     }

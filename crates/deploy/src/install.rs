@@ -17,6 +17,7 @@ use crate::{DeployError, Node, disk, files};
 /// # Errors
 /// When the partitions do not come up or do not mount; otherwise as [`populate`].
 pub fn open_new_disk(device: &Path, loader: &[u8]) -> Result<Node, DeployError> {
+    let _undisturbed = disk::keep_udev_away(device)?;
     let (esp, root) = disk::partitions(device)?;
     let failed = |error: rocketos_sys::mount::MountError| DeployError::Mount {
         doing: "mounting the new partitions",
