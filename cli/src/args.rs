@@ -24,7 +24,7 @@ pub enum Verb {
     Upgrade(Upgrade),
     /// Follow another image from now on, and bring it, to boot next.
     Switch(Switch),
-    /// Boot the previous deployment next; again, to take that back.
+    /// Boot the previous deployment next; again, to take that back. Where there is none, take back what is staged.
     Rollback(Rollback),
     /// Say what runs, what boots next and what is kept.
     Status(Status),

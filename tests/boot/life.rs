@@ -56,10 +56,10 @@ impl Node {
         let digest = digest.with_context(|| format!("no composefs digest: {status}"))?.to_owned();
         let store = "/sysroot/composefs";
         self.guest.ask(&format!(
-            "mkdir -p /run/image /run/root && systemd-run --quiet --unit=mounted --property=PrivateMounts=yes \
+            "mkdir -p /run/image /run/old && systemd-run --quiet --unit=mounted --property=PrivateMounts=yes \
              --property=Type=exec sh -c 'mount -t erofs {store}/images/{digest} /run/image && \
              mount -t overlay -o ro,metacopy=on,redirect_dir=on,verity=require,lowerdir=/run/image::{store}/objects \
-             composefs:{digest} /run/root && echo mounted > /run/mounted && sleep infinity' && \
+             composefs:{digest} /run/old && echo mounted > /run/mounted && sleep infinity' && \
              until [ -e /run/mounted ]; do systemctl is-active --quiet mounted || exit 1; done"
         ))?;
         let before: u64 = self.guest.ask(objects)?.parse()?;
@@ -69,7 +69,7 @@ impl Node {
         let inside = "nsenter --mount --target $(systemctl show --property MainPID --value mounted)";
         self.guest.ask("echo 3 > /proc/sys/vm/drop_caches")?;
         let read = self.guest.check(
-            &format!("{inside} sh -c 'cat /run/root/usr/lib/os-release; cat /run/root/usr/bin/* > /dev/null'"),
+            &format!("{inside} sh -c 'cat /run/old/usr/lib/os-release; cat /run/old/usr/bin/* > /dev/null'"),
             BOOT,
         );
         ensure!(read?.contains(VERSIONS[1]), "another image is mounted");

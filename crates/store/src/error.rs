@@ -38,7 +38,7 @@ pub enum StoreError {
         found: DiffId,
     },
     /// Others keep the store open, so nothing can be collected.
-    #[error("the store at {path} is in use{}", by(.holders))]
+    #[error("the store at {path} is in use{}; try again when that has ended", by(.holders))]
     Busy {
         /// The store.
         path: PathBuf,
