@@ -41,9 +41,22 @@ impl Node {
         Ok(others.iter().filter_map(|other| Some(other["rocketos"]["deployment"].as_str()?.to_owned())).collect())
     }
 
+    /// What on the disk bears the deployment's name.
+    fn traces(&mut self, deployment: &str) -> Result<String> {
+        self.guest.ask(&format!("find /sysroot/state /boot/ -name '*{deployment}*'"))
+    }
+
+    /// On either file system something bears the deployment's name.
+    fn expect_there(&mut self, deployment: &str) -> Result<()> {
+        let found = self.traces(deployment)?;
+        let below = |top: &str| found.lines().any(|path| path.starts_with(top));
+        ensure!(below("/sysroot/state/") && below("/boot/"), "of deployment {deployment} there is only: {found}");
+        Ok(())
+    }
+
     /// Nothing on the disk bears the deployment's name.
     fn expect_gone(&mut self, deployment: &str) -> Result<()> {
-        let found = self.guest.ask(&format!("find /sysroot/state /boot -name '*{deployment}*'"))?;
+        let found = self.traces(deployment)?;
         ensure!(found.is_empty(), "of deployment {deployment} there is left: {found}");
         Ok(())
     }
@@ -147,6 +160,7 @@ fn a_node_lives_through_upgrades_and_rollbacks() -> Result<()> {
     fixture.tag(VERSIONS[2])?;
     progress.step("second upgrade", || node.guest.check("rocketctl upgrade", UPGRADE))?;
     ensure!(node.deployment("rollback")? == first, "the first release went before the third had proved itself");
+    node.expect_there(&first)?;
     progress.step("boot of the third release", || node.reboot())?;
     node.expect_release(VERSIONS[2])?;
     ensure!(node.roles()?[2].as_ref() == Some(&fixture.digests[1]), "{:?}", node.roles()?);
@@ -162,6 +176,7 @@ fn a_node_lives_through_upgrades_and_rollbacks() -> Result<()> {
     node.expect_release(VERSIONS[0])?;
     ensure!(node.roles()?[2].as_ref() == Some(&fixture.digests[2]), "{:?}", node.roles()?);
     ensure!(node.others()? == [second.clone()], "the pinned one is gone: {:?}", node.others()?);
+    node.expect_there(&second)?;
     node.prune_spares_what_is_mounted(&second)?;
 
     // And back.

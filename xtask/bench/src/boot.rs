@@ -49,7 +49,7 @@ struct Plain {
 /// Measures.
 pub(super) fn measure(bench: &Bench) -> Result<Figures> {
     let node = Node::ready(bench)?;
-    let plain = bench.progress.step("making the plain machine", || plain(bench, &node.tags[0]))?;
+    let plain = bench.progress.step("making the plain machine", || plain(bench, &node.releases[0].tag))?;
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for pair in 0..bench.pairs {
         let disk = node.disk(bench, &format!("boot-{pair}"))?;

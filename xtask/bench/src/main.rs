@@ -135,7 +135,7 @@ impl Bench {
         Registry::start(&self.tools, &self.work.path().join(name))
     }
 
-    fn push(&self, image: &str, registry: &Registry, repository: &str, tag: &str) -> Result<()> {
-        Images::new(&self.progress).push(image, registry, repository, tag).map(drop)
+    fn push(&self, image: &str, registry: &Registry, repository: &str, tag: &str) -> Result<String> {
+        Images::new(&self.progress).push(image, registry, repository, tag)
     }
 }

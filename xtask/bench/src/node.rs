@@ -8,7 +8,7 @@ use rocketos_tests::installer::{self, Install};
 use rocketos_tests::{Disk, Format, Guest, Machine, Registry, paths};
 
 use crate::Bench;
-use crate::releases::{self, REPOSITORY};
+use crate::releases::{self, Pushed, REPOSITORY};
 
 /// What a boot may take in an emulated machine on a busy host.
 pub(super) const BOOT: Duration = Duration::from_secs(400);
@@ -23,7 +23,7 @@ pub(super) const MEMORY: u32 = 1536;
 pub(super) struct Node {
     pub(super) registry: Registry,
     /// The releases in the registry.
-    pub(super) tags: Vec<String>,
+    pub(super) releases: Vec<Pushed>,
     base: PathBuf,
 }
 
@@ -31,17 +31,17 @@ impl Node {
     /// Builds what is missing; the disk of an earlier run is taken when the same release is on it.
     pub(super) fn ready(bench: &Bench) -> Result<Self> {
         let registry = bench.registry("node-registry")?;
-        let tags = releases::push(bench, &registry, 2)?;
+        let releases = releases::push(bench, &registry, 2)?;
+        let first = &releases[0];
         let base = paths::work().join("bench-node.qcow2");
         let stamp = base.with_extension("of");
-        let from = format!("docker://{}/{REPOSITORY}:{}", registry.on_host(), tags[0]);
-        let (_, manifest) = registry.get(&format!("/v2/{REPOSITORY}/manifests/{}", tags[0]), "*/*")?;
-        if !(base.exists() && std::fs::read(&stamp).is_ok_and(|of| of == manifest)) {
-            let follow = format!("docker://{}/{REPOSITORY}:{}", registry.in_guest(), tags[0]);
+        let from = format!("docker://{}/{REPOSITORY}:{}", registry.on_host(), first.tag);
+        if !(base.exists() && std::fs::read_to_string(&stamp).is_ok_and(|of| of == first.digest)) {
+            let follow = format!("docker://{}/{REPOSITORY}:{}", registry.in_guest(), first.tag);
             installer::disk(&bench.tools, &bench.progress, &Install::new(&from, &follow), &base)?;
-            std::fs::write(&stamp, manifest).with_context(|| format!("writing {}", stamp.display()))?;
+            std::fs::write(&stamp, &first.digest).with_context(|| format!("writing {}", stamp.display()))?;
         }
-        Ok(Self { registry, tags, base })
+        Ok(Self { registry, releases, base })
     }
 
     /// A disk of its own.
@@ -58,7 +58,7 @@ impl Node {
 
     /// The name of a release for a guest.
     pub(super) fn reference(&self, release: usize) -> String {
-        format!("{}/{REPOSITORY}:{}", self.registry.in_guest(), self.tags[release])
+        format!("{}/{REPOSITORY}:{}", self.registry.in_guest(), self.releases[release].tag)
     }
 }
 

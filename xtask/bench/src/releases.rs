@@ -15,17 +15,24 @@ pub(super) const REPOSITORY: &str = "rocketos/bench";
 /// How a release is built.
 const CONTAINERFILE: &str = include_str!("releases/Containerfile");
 
-/// The releases' tags, in order.
-pub(super) fn tags() -> Vec<String> {
-    (1..=PACKAGES.len()).map(|number| format!("0.9.{number}")).collect()
+/// How many there are.
+pub(super) const COUNT: usize = PACKAGES.len();
+
+/// A release in a registry.
+pub(super) struct Pushed {
+    /// Its version and tag.
+    pub(super) tag: String,
+    /// Its manifest's digest there.
+    pub(super) digest: String,
 }
 
 /// Builds the first `count` releases and pushes them.
-pub(super) fn push(bench: &Bench, registry: &Registry, count: usize) -> Result<Vec<String>> {
+pub(super) fn push(bench: &Bench, registry: &Registry, count: usize) -> Result<Vec<Pushed>> {
     let folder = paths::work().join("bench-releases");
     let mut pushed = Vec::new();
     let mut installed = Vec::new();
-    for (tag, package) in tags().into_iter().zip(PACKAGES).take(count) {
+    for (number, package) in (1..).zip(PACKAGES).take(count) {
+        let tag = format!("0.9.{number}");
         installed.extend((!package.is_empty()).then_some(package));
         let image = match bench.build {
             true => {
@@ -38,8 +45,8 @@ pub(super) fn push(bench: &Bench, registry: &Registry, count: usize) -> Result<V
             }
             false => format!("localhost/rocketos/{VARIANT}:{tag}"),
         };
-        bench.push(&image, registry, REPOSITORY, &tag)?;
-        pushed.push(tag);
+        let digest = bench.push(&image, registry, REPOSITORY, &tag)?;
+        pushed.push(Pushed { tag, digest });
     }
     Ok(pushed)
 }

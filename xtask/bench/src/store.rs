@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use crate::cost::{measure as cost_of, optimised_self};
 use crate::figure::{FIVE_RELEASES, Figures, mb};
 use crate::pull::{insecure, ours};
-use crate::releases::{self, REPOSITORY};
+use crate::releases::{self, Pushed, REPOSITORY};
 use crate::{Bench, tree};
 
 /// Bytes of a block that stat(2) counts.
@@ -18,7 +18,7 @@ const BLOCK: u64 = 512;
 /// Measures.
 pub(super) fn measure(bench: &Bench) -> Result<Figures> {
     let registry = bench.registry("store-registry")?;
-    let tags = releases::push(bench, &registry, releases::tags().len())?;
+    let releases = releases::push(bench, &registry, releases::COUNT)?;
     let myself = optimised_self()?;
     let conf = bench.work.path().join("registries.conf");
     std::fs::write(&conf, insecure(&registry))?;
@@ -28,7 +28,7 @@ pub(super) fn measure(bench: &Bench) -> Result<Figures> {
     let mut figures = Figures::default();
     let mut known = HashSet::new();
     let (mut unique, mut written, mut served, mut last) = (0, 0, 0, 0);
-    for (number, tag) in tags.iter().enumerate() {
+    for (number, Pushed { tag, .. }) in releases.iter().enumerate() {
         let image = tree::read(bench, &registry, REPOSITORY, tag)?;
         let contents = tree::unique(&image.files);
         let new: u64 = contents.iter().filter(|(digest, _)| known.insert(**digest)).map(|(_, size)| size).sum();
