@@ -17,12 +17,17 @@ pub fn boot() -> Result<Infallible> {
     let cmdline = fs::read_to_string("/proc/cmdline").context("reading the kernel command line")?;
     let digest = cmdline::digest(&cmdline).context("looking for the image to boot")?;
 
+    // In the order in which they are waited for; what waits for hardware goes on until the disk is confirmed.
     let mut modules = Modules::read(&cmdline)?;
-    modules.insert_first()?;
+    modules.insert(&interfaces::MODULES);
+    modules.insert_announced()?;
+    modules.insert(&root::MODULES);
+    modules.wait_for(&interfaces::MODULES);
     let loader = interfaces::loader()?;
     let disk = disk::find(&mut modules, loader.partition.as_deref())?;
     let found = Instant::now();
 
+    modules.wait_for(&root::MODULES);
     let sysroot = root::mount_partition(&disk.root)?;
     let new_root = root::mount_image(&sysroot, &digest)?;
     let deployment = deployment::booted(&sysroot, loader.entry.as_deref(), &digest)?;
@@ -44,7 +49,7 @@ pub fn boot() -> Result<Infallible> {
     })?;
     root::close_partition()?;
     // A second claimant may have come up while we were busy.
-    disk::confirm(&disk, loader.partition.as_deref(), found)?;
+    disk::confirm(&mut modules, &disk, loader.partition.as_deref(), found)?;
 
     console::info(&format!(
         "image {:.16}… from {} is the root after {} ms",

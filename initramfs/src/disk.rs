@@ -13,8 +13,8 @@ use crate::{console, modules::Modules};
 
 /// How long the disk may take to appear: spinning disks behind a RAID controller need half of it.
 const LIMIT: Duration = Duration::from_secs(60);
-/// How long a second disk that claims to be ours may come after the first and still be seen. Drivers have looked at their
-/// hardware when they are inserted; what comes later is behind a bus that is still being read.
+/// How long a second disk that claims to be ours may come after the first and still be seen, where drivers do not take
+/// longer to look at their hardware: there may be a bus that is still being read.
 const SETTLE: Duration = Duration::from_millis(100);
 /// How long to wait for a device before looking again unasked.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -136,14 +136,13 @@ fn look() -> Result<(Vec<Table>, Vec<String>)> {
     Ok((tables, odd))
 }
 
-/// Inserts what the hardware asks for until the disk we booted from is there with a root partition.
+/// Has inserted what the hardware asks for until the disk we booted from is there with a root partition.
 ///
 /// # Errors
 /// When it does not come in time, or two claim to be it.
 pub fn find(modules: &mut Modules, loader: Option<&str>) -> Result<Ours> {
     let deadline = Instant::now() + LIMIT;
     loop {
-        modules.insert_announced()?;
         let (tables, odd) = look()?;
         match choose(&tables, loader)? {
             Found::Ours(ours) => {
@@ -160,17 +159,16 @@ pub fn find(modules: &mut Modules, loader: Option<&str>) -> Result<Ours> {
             }
             Found::NotYet(_) => {}
         }
-        if !modules.wait_for_devices(PAUSE) {
-            thread::sleep(PAUSE);
-        }
+        modules.wait_for_disk(Instant::now() + PAUSE)?;
     }
 }
 
-/// Looks once more: `ours`, found at `found`, must still be the only one after others had time to come up.
+/// Looks once more, when every driver has looked at its hardware: `ours` must still be the only one.
 ///
 /// # Errors
 /// When another claimant came meanwhile.
-pub fn confirm(ours: &Ours, loader: Option<&str>, found: Instant) -> Result<()> {
+pub fn confirm(modules: &mut Modules, ours: &Ours, loader: Option<&str>, found: Instant) -> Result<()> {
+    modules.finish()?;
     thread::sleep((found + SETTLE).saturating_duration_since(Instant::now()));
     match choose(&look()?.0, loader)? {
         Found::Ours(again) if again.root == ours.root => Ok(()),

@@ -31,6 +31,8 @@ const INTERFACES: [Interface; 4] = [
     ("tmpfs", "/run", MountFlags::NOSUID.union(MountFlags::NODEV), "mode=0755,size=20%,nr_inodes=800k"),
 ];
 
+/// What [`loader`] needs.
+pub const MODULES: [&str; 1] = ["efivarfs"];
 /// Where systemd looks for the partition below a root that is not one (systemd#35017).
 const VOLATILE_ROOT: &str = "/run/systemd/volatile-root";
 /// Links to block devices by number, as udev makes them.

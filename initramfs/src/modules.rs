@@ -3,71 +3,52 @@
 //! Devices announce themselves by a `modalias` in sysfs; `modules.alias` says which modules want it. The files are
 //! depmod's (modules.alias, modules.dep, modules.softdep), in the initramfs below `/lib/modules/<release>/`.
 //!
-//! Checking a module's signature and probing what it drives takes long, so several are inserted at once.
+//! Modules are inserted in the background: who needs one [waits for it](Modules::wait_for).
 
 mod alias;
+mod events;
 mod index;
+mod work;
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::HashSet,
     ffi::CString,
     fs::{self, File},
     io,
-    os::fd::OwnedFd,
-    path::{Path, PathBuf},
-    sync::{Condvar, Mutex, PoisonError},
-    thread,
-    time::Duration,
+    path::Path,
+    sync::Arc,
+    time::Instant,
 };
 
 use anyhow::{Context, Result};
 use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
-    net::{
-        AddressFamily, RecvFlags, SocketFlags, SocketType, bind,
-        netlink::{KOBJECT_UEVENT, SocketAddrNetlink},
-        recv, socket_with,
-    },
     system::{finit_module, uname},
 };
 
 use crate::console;
+use events::Events;
 use index::{Index, Module};
+use work::{Chain, Work};
 
-/// What the root is made of, whatever the hardware; any of them may be built into the kernel.
-const ALWAYS: [&str; 4] = ["ext4", "erofs", "overlay", "efivarfs"];
 /// Where every device is listed under the bus it sits on.
 const BUSES: &str = "/sys/bus";
 /// Where the processors say together what they can do.
 const PROCESSORS: &str = "/sys/devices/system/cpu/modalias";
 /// linux/module.h: the kernel unpacks the file itself.
 const MODULE_INIT_COMPRESSED_FILE: i32 = 4;
+/// A parameter of any module (kernel-parameters.txt): inserting one otherwise waits until all drivers, its own and others,
+/// have looked at their hardware.
+const DO_NOT_WAIT: &str = " async_probe";
 /// The endings of files the kernel unpacks itself.
 const COMPRESSED: [&str; 3] = ["xz", "zst", "gz"];
-/// The multicast group of the kernel's own device events.
-const KERNEL_EVENTS: u32 = 1;
-/// Modules inserted at once: more than processors, because a driver that waits for its hardware needs none.
-const AT_ONCE: usize = 4;
-/// Bytes of a device event; we only need to know that there was one.
-const EVENT_BYTES: usize = 64;
 
 /// The modules of this initramfs and which of them are inserted.
 pub struct Modules {
-    directory: PathBuf,
     index: Index,
-    cmdline: String,
     answered: HashSet<String>,
-    inserted: HashSet<String>,
-    events: Option<OwnedFd>,
-}
-
-/// A socket on which the kernel tells of new devices; without one we look again now and then.
-fn events() -> Option<OwnedFd> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = socket_with(AddressFamily::NETLINK, SocketType::DGRAM, flags, Some(KOBJECT_UEVENT)).ok()?;
-    bind(&socket, &SocketAddrNetlink::new(0, KERNEL_EVENTS)).ok()?;
-    Some(socket)
+    events: Events,
+    work: Arc<Work>,
 }
 
 impl Modules {
@@ -81,146 +62,88 @@ impl Modules {
             Err(error) => Err(error).with_context(|| format!("reading {}/{name}", directory.display())),
         };
         let index = Index::parse(&read("modules.dep")?, &read("modules.alias")?, &read("modules.softdep")?);
-        Ok(Self {
-            directory,
-            index,
-            cmdline: cmdline.to_owned(),
-            answered: HashSet::new(),
-            inserted: HashSet::new(),
-            events: events(),
-        })
-    }
-
-    /// Inserts what the root is made of, and what the devices there are ask for.
-    pub fn insert_first(&mut self) -> Result<()> {
-        // Hardware first: its drivers wait for it.
-        let announced = self.asked_for()?;
-        self.insert(announced.into_iter().chain(ALWAYS.map(str::to_owned)));
-        Ok(())
-    }
-
-    /// Inserts what the devices there are ask for, until they ask for nothing new.
-    pub fn insert_announced(&mut self) -> Result<()> {
-        loop {
-            let names = self.asked_for()?;
-            if names.is_empty() {
-                return Ok(());
+        let cmdline = cmdline.to_owned();
+        let insert = move |module: &Module, asked_for: bool| {
+            let mut parameters = parameters(&cmdline, &module.name);
+            if !asked_for {
+                parameters.push_str(DO_NOT_WAIT);
             }
-            self.insert(names);
-        }
-    }
-
-    /// What devices ask for that did not ask before.
-    fn asked_for(&mut self) -> Result<Vec<String>> {
-        let mut names = Vec::new();
-        for modalias in announced().context("looking at the devices")? {
-            if self.answered.insert(modalias.clone()) {
-                names.extend(self.index.wanted_by(&modalias));
-            }
-        }
-        Ok(names)
-    }
-
-    /// Inserts modules and what they depend on, each once.
-    ///
-    /// A module that cannot be inserted is noted and passed over: whether it mattered shows when the root is mounted.
-    fn insert(&mut self, names: impl IntoIterator<Item = String>) {
-        let chains: VecDeque<_> = names.into_iter().map(|name| self.index.order(&name)).collect();
-        let workers = chains.len().min(AT_ONCE);
-        let work = Work { chains: Mutex::new(chains), state: Mutex::default(), changed: Condvar::new() };
-        locked(&work.state).done = std::mem::take(&mut self.inserted);
-        let insert = |module: &Module| {
-            let parameters = parameters(&self.cmdline, &module.name);
-            match insert_file(&self.directory.join(&module.path), &parameters) {
+            match insert_file(&directory.join(&module.path), &parameters) {
                 Ok(()) => {}
                 // The driver looked and its hardware is not there, as a processor without the instruction.
                 Err(error) if Errno::from_io_error(&error) == Some(Errno::NODEV) => {}
+                // Whether it mattered shows when the root is mounted.
                 Err(error) => console::warning(&format!("inserting {}: {error}", module.path)),
             }
         };
-        thread::scope(|scope| {
-            for _ in 0..workers {
-                scope.spawn(|| work.run(&insert));
-            }
-        });
-        self.inserted = std::mem::take(&mut locked(&work.state).done);
+        Ok(Self {
+            index,
+            answered: HashSet::new(),
+            events: Events::listen(),
+            work: Work::start(insert).context("starting threads")?,
+        })
     }
 
-    /// Waits for the kernel to tell of a device; false where it cannot tell us.
-    pub fn wait_for_devices(&self, pause: Duration) -> bool {
-        let Some(events) = &self.events else {
-            return false;
-        };
-        let Ok(pause) = Timespec::try_from(pause) else {
-            return false;
-        };
-        if poll(&mut [PollFd::new(events, PollFlags::IN)], Some(&pause)).is_err() {
-            return false;
+    /// Has modules inserted, after what they depend on, by name or alias; any of them may be built into the kernel.
+    pub fn insert(&self, names: &[&str]) {
+        self.work.add(names.iter().map(|name| Chain { modules: self.index.order(name), asked_for: false }));
+    }
+
+    /// Waits for modules that were to be inserted.
+    pub fn wait_for(&self, names: &[&str]) {
+        for module in names.iter().flat_map(|name| self.index.order(name)) {
+            self.work.wait_for(&module.name);
         }
-        let mut event = [0; EVENT_BYTES];
+    }
+
+    /// Has inserted what the devices that are there ask for.
+    pub fn insert_announced(&mut self) -> Result<()> {
+        let announced = announced().context("looking at the devices")?;
+        self.answer(announced);
+        Ok(())
+    }
+
+    /// Has inserted what devices ask for that did not ask before; false where none did.
+    fn answer(&mut self, asked: Vec<String>) -> bool {
+        let mut names = Vec::new();
+        for modalias in asked {
+            if !self.answered.contains(&modalias) {
+                names.extend(self.index.wanted_by(&modalias));
+                self.answered.insert(modalias);
+            }
+        }
+        self.work.add(names.iter().map(|name| Chain { modules: self.index.order(name), asked_for: true }));
+        !names.is_empty()
+    }
+
+    /// Goes on inserting what devices ask for until there is another disk, at most until `deadline`.
+    pub fn wait_for_disk(&mut self, deadline: Instant) -> Result<()> {
         loop {
-            match recv(events, &mut event, RecvFlags::empty()) {
-                // The kernel had more to tell than room for it: news all the same.
-                Ok(_) | Err(Errno::NOBUFS | Errno::INTR) => {}
-                Err(_) => return true,
+            let news = self.events.read();
+            self.answer(news.asked);
+            let late = Instant::now() >= deadline;
+            if news.lost || late {
+                self.insert_announced()?;
             }
+            if news.disk || late {
+                return Ok(());
+            }
+            self.events.wait(deadline);
         }
     }
-}
 
-/// Chains of modules to insert, each in its order, shared by several threads.
-struct Work {
-    chains: Mutex<VecDeque<Vec<Module>>>,
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-/// Names of modules.
-#[derive(Default)]
-struct State {
-    /// Being inserted by some thread.
-    busy: HashSet<String>,
-    /// Inserted, or tried.
-    done: HashSet<String>,
-}
-
-/// A thread that panicked has reset the machine; until then what it held is as good as ever.
-fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Work {
-    /// Inserts chains until none is left.
-    fn run(&self, insert: &impl Fn(&Module)) {
+    /// Inserts what devices ask for until they ask for nothing new and every driver has looked at its hardware.
+    pub fn finish(&mut self) -> Result<()> {
         loop {
-            let Some(chain) = locked(&self.chains).pop_front() else {
-                return;
-            };
-            for module in chain {
-                if self.claim(&module.name) {
-                    insert(&module);
-                    let mut state = locked(&self.state);
-                    state.busy.remove(&module.name);
-                    state.done.insert(module.name);
-                    drop(state);
-                    self.changed.notify_all();
-                }
+            self.work.finish();
+            let mut news = self.events.read();
+            if news.lost {
+                news.asked = announced().context("looking at the devices")?;
+            }
+            if !self.answer(news.asked) {
+                return Ok(());
             }
         }
-    }
-
-    /// True where the module is this thread's to insert; false once it is inserted, by whomever.
-    ///
-    /// Who is busy waits for nobody, so this ends.
-    fn claim(&self, name: &str) -> bool {
-        let mut state = locked(&self.state);
-        while state.busy.contains(name) {
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        if state.done.contains(name) {
-            return false;
-        }
-        state.busy.insert(name.to_owned())
     }
 }
 
@@ -272,33 +195,6 @@ fn insert_file(path: &Path, parameters: &str) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn inserts_each_module_once_and_after_what_it_needs() {
-        let module = |name: &str| Module { name: name.to_owned(), path: String::new(), needs: Vec::new() };
-        let chains = ["abc", "bc", "ad", "b", "abcde", "xbc"];
-        let work = Work {
-            chains: Mutex::new(chains.map(|chain| chain.chars().map(|c| module(&c.to_string())).collect()).into()),
-            state: Mutex::default(),
-            changed: Condvar::new(),
-        };
-        let order = Mutex::new(Vec::new());
-        let insert = |module: &Module| {
-            thread::sleep(Duration::from_millis(2));
-            locked(&order).push(module.name.clone());
-        };
-        thread::scope(|scope| {
-            for _ in 0..AT_ONCE {
-                scope.spawn(|| work.run(&insert));
-            }
-        });
-        let order = order.into_inner().unwrap().concat();
-        assert_eq!(order.len(), 6, "{order}");
-        // What every chain with c, d or e has before it.
-        for [first, then] in [["b", "c"], ["a", "d"], ["d", "e"]] {
-            assert!(order.find(first) < order.find(then), "{first} after {then} in {order}");
-        }
-    }
 
     #[test]
     fn takes_a_modules_parameters_from_the_command_line() {

@@ -28,6 +28,8 @@ use rustix::{
 
 use crate::{config::Mount, console};
 
+/// What the root is made of, whatever the hardware. fs-verity stays with the SHA-512 that is there at its first file.
+pub const MODULES: [&str; 4] = [EXT4, "erofs", "overlay", "crypto-sha512"];
 /// Where the root partition is while we work.
 const SYSROOT: &str = "/sysroot";
 /// Where the image is until it becomes the root.
