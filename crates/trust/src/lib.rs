@@ -1,7 +1,7 @@
 //! Whether an image may run.
 //!
 //! Owns the forms a signature over a manifest digest comes in, the keys, and the policy that says which keys must have
-//! signed what. It speaks to no registry: [`Carrier`] names the blobs to fetch, [`judge`] is handed the bytes. It reads
+//! signed what; and how signatures are made. It speaks to no registry: [`Carrier`] names the blobs to fetch, [`judge`] is handed the bytes. It reads
 //! files only for [`Policy::read`]. `docs/trust.md` is the reference of the policy file.
 
 mod bundle;
@@ -12,6 +12,7 @@ mod key;
 pub mod limits;
 mod nearest;
 pub mod policy;
+mod sign;
 mod signature;
 mod simple;
 mod verdict;
@@ -21,5 +22,8 @@ pub use identity::Identity;
 pub use judge::judge;
 pub use key::{Algorithm, KeyError, PublicKey};
 pub use policy::{Policy, PolicyError};
+pub use sign::{
+    PrivateKey, SignError, SignatureManifest, SignedPayload, Signer, sign_bundle, sign_payload, signature_manifest,
+};
 pub use signature::{Flaw, Form, Signature, Subject};
 pub use verdict::{Examined, Outcome, Refused, Rule, Satisfied, Verdict};

@@ -33,6 +33,7 @@ pub struct Rule {
 
 /// Keys that a policy asked for, and those that were found to have signed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Satisfied {
     /// Names of the keys that count.
     pub keys: Vec<String>,

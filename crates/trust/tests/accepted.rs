@@ -1,9 +1,9 @@
 //! What cosign signed is accepted.
 
-mod common;
+mod support;
 
-use common::{KEYS, blob, policy, signatures, signatures_of, verdict, verdict_on};
 use rocketos_trust::{Algorithm, Form, Outcome, PublicKey};
+use support::{KEYS, blob, policy, signatures, signatures_of, verdict, verdict_on};
 
 #[test]
 fn takes_what_cosign_2_and_3_sign_with_every_kind_of_key() {
@@ -99,6 +99,6 @@ fn takes_rsa_with_pss_whatever_the_salt() {
 #[test]
 fn swapped_images_have_their_own_signatures() {
     let two = signatures_of("cosign2/two", "two");
-    let verdict = verdict_on(&policy(&["ecdsa"], 1, ""), common::REFERENCE, "two", &two);
+    let verdict = verdict_on(&policy(&["ecdsa"], 1, ""), support::REFERENCE, "two", &two);
     assert_eq!(verdict.outcome, Outcome::Signed);
 }

@@ -1,6 +1,7 @@
 //! The vectors in tests/data, as a caller would have fetched them.
 
-#![allow(dead_code, clippy::unwrap_used)]
+#![allow(dead_code, reason = "each test file uses another part")]
+#![allow(clippy::unwrap_used, reason = "tests may")]
 
 use std::{
     fs,
