@@ -92,6 +92,14 @@ pub(super) fn places(reference: &ImageReference) -> Vec<(Table, String)> {
     places
 }
 
+/// How people call the entry of a place.
+pub(super) fn called(table: Table, name: &str) -> String {
+    match READ.iter().find(|(_, read)| *read == table) {
+        Some((transport, _)) => format!("transports.{transport}.\"{name}\""),
+        None => "default".to_owned(),
+    }
+}
+
 /// Reads the file below `root`; the policy is absent where there is none.
 pub(super) fn read(root: &Root) -> Result<Policy, PolicyError> {
     let path = Path::new("/").join(PATH);

@@ -86,7 +86,7 @@ impl Place<'_> {
     }
 
     fn table<'v>(&self, value: &'v Value) -> Result<&'v Toml, PolicyError> {
-        value.as_table().ok_or_else(|| self.wrong(format!("a table is expected, not a {}", value.type_str())))
+        value.as_table().ok_or_else(|| self.wrong(format!("a table is expected, found {}", value.type_str())))
     }
 
     fn read<T: serde::de::DeserializeOwned>(&self, table: &Toml) -> Result<T, PolicyError> {
@@ -242,7 +242,10 @@ fn accept(
     let threshold = match raw.threshold {
         Some(threshold) if (1..=keys.len()).contains(&threshold) => threshold,
         Some(threshold) => {
-            return Err(at.wrong(format!("threshold is {threshold}; with {} keys it is 1 to {0}", keys.len())));
+            return Err(at.wrong(format!(
+                "threshold is {threshold}; it is at least 1 and at most {}, as many as there are keys",
+                keys.len()
+            )));
         }
         None if keys.len() == 1 => 1,
         None => return Err(at.wrong("'threshold' is missing: how many of these keys must have signed?")),

@@ -119,10 +119,8 @@ impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Repository => "repository",
-            Self::Layout => "layout",
             Self::Storage => "storage",
-            Self::LayoutDirectory => "oci",
-            Self::LayoutArchive => "oci-archive",
+            Self::Layout | Self::LayoutDirectory | Self::LayoutArchive => "layout",
             Self::Anywhere => "default",
         })
     }
@@ -179,16 +177,17 @@ impl Policy {
 
     /// The entry for a reference, the most specific first, and how people call it.
     pub(crate) fn entry(&self, reference: &ImageReference) -> Option<(String, &Entry)> {
-        let places = match self.format? {
+        let format = self.format?;
+        let places = match format {
             Format::Ours => places(reference),
             Format::Containers => containers::places(reference),
         };
         places.into_iter().find_map(|place| {
             let entry = self.entries.get(&place)?;
             let (table, name) = place;
-            let called = match name.is_empty() {
-                true => format!("[{table}]"),
-                false => format!("[{table}.\"{name}\"]"),
+            let called = match format {
+                Format::Ours => format!("[{table}.\"{name}\"]"),
+                Format::Containers => containers::called(table, &name),
             };
             Some((called, entry))
         })
