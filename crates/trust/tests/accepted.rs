@@ -1,5 +1,7 @@
 //! What cosign signed is accepted.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod support;
 
 use rocketos_trust::{Algorithm, Form, Outcome, PublicKey};

@@ -1,6 +1,6 @@
 //! containers-policy.json(5): what maps exactly, and what is refused by its name.
 
-#![allow(clippy::unwrap_used, reason = "a vector that does not parse fails the test")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
 

@@ -1,6 +1,6 @@
 //! One flipped bit anywhere: the image is refused, except where the bit means nothing (a bundle's hint).
 
-#![allow(clippy::unwrap_used, reason = "a vector that does not parse fails the test")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
 

@@ -1,6 +1,6 @@
 //! What is no signature of this image by enough of these keys is refused, and the verdict says why.
 
-#![allow(clippy::unwrap_used, reason = "a vector that does not parse fails the test")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
 
@@ -220,8 +220,10 @@ fn refuses_keys_that_are_none_or_weak() {
     let curve = EcGroup::from_curve_name(Nid::SECP384R1).unwrap();
     let p384 = PKey::from_ec_key(EcKey::generate(&curve).unwrap()).unwrap();
     let good = support::text("keys/ecdsa.pub");
+    let three = Rsa::generate_with_e(2048, &openssl::bn::BigNum::from_u32(3).unwrap()).unwrap();
     for (pem, expected) in [
         (rsa(1024).public_key_to_pem().unwrap(), "key k is RSA of 1024 bits; taken are ECDSA P-256, Ed25519"),
+        (PKey::from_rsa(three).unwrap().public_key_to_pem().unwrap(), "key k is RSA with the exponent 3, below 65537"),
         (p384.public_key_to_pem().unwrap(), "key k is ECDSA on secp384r1"),
         (PKey::generate_x25519().unwrap().public_key_to_pem().unwrap(), "key k is of OpenSSL's type"),
         (rsa(2048).private_key_to_pem_pkcs8().unwrap(), "key k is a private key; keep it off the image"),

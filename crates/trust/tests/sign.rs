@@ -1,6 +1,6 @@
 //! What we sign, we verify; what cosign says of it is in docs/trust.md.
 
-#![allow(clippy::unwrap_used, reason = "a vector that does not parse fails the test")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
 

@@ -1,7 +1,7 @@
 //! The vectors in tests/data, as a caller would have fetched them.
 
 #![allow(dead_code, reason = "each test file uses another part")]
-#![allow(clippy::unwrap_used, reason = "tests may")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{
     fs,
