@@ -1,8 +1,8 @@
 //! The manifests that carry signatures: what to fetch from a registry, and what it is then.
 //!
 //! Two places are looked at. Under the tag [`signature_tag`] lies a manifest whose layers are simple-signing payloads.
-//! Among the image's referrers (OCI distribution specification, "Listing Referrers", and its fallback tag) lie manifests
-//! with one sigstore bundle each, or, written by cosign 2 on request, with payloads as under the tag.
+//! Among the image's referrers (OCI distribution specification, "Listing Referrers", and its fallback tag) lie
+//! manifests with one sigstore bundle each, or, written by cosign 2 on request, with payloads as under the tag.
 
 use std::collections::BTreeMap;
 
@@ -10,15 +10,12 @@ use openssl::sha::sha256;
 use rocketos_model::{BlobDigest, ManifestDigest};
 use serde::Deserialize;
 
-use crate::{
-    bundle, limits,
-    signature::{Form, Signature},
-};
+use crate::{bundle, limits, signature::Signature};
 
 /// The artifact type, and the layer's media type, of an attached sigstore bundle.
 pub const BUNDLE_TYPE: &str = bundle::MEDIA_TYPE;
-/// Artifact types under which lists of referrers have signatures. Where a registry, or cosign 3 in the fallback tag, takes
-/// the configuration's media type for the artifact's, bundles are listed as empty: only their manifest tells.
+/// Artifact types under which lists of referrers have signatures. Where a registry, or cosign 3 in the fallback tag,
+/// takes the configuration's media type for the artifact's, bundles are listed as empty: only their manifest tells.
 pub const SIGNATURE_LISTED_AS: [&str; 3] =
     [BUNDLE_TYPE, "application/vnd.oci.empty.v1+json", "application/vnd.dev.cosign.artifact.sig.v1+json"];
 /// Media type of a simple-signing payload.
@@ -26,7 +23,8 @@ pub(crate) const PAYLOAD_TYPE: &str = "application/vnd.dev.cosign.simplesigning.
 /// The annotation of a payload's descriptor that holds the signature over it.
 pub(crate) const SIGNATURE_ANNOTATION: &str = "dev.cosignproject.cosign/signature";
 
-/// A manifest that should carry signatures and cannot be read.
+/// A manifest that should carry signatures and cannot be read. Whoever finds one passes it on as
+/// [`Signature::unreadable`]: anybody who may push could have put it there.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CarrierError {
@@ -129,21 +127,18 @@ impl Carrier {
         }
         let mut blobs = Vec::new();
         for mut layer in manifest.layers {
-            let (form, limit) = match layer.media_type.as_str() {
-                PAYLOAD_TYPE => (Form::SimpleSigning, limits::PAYLOAD_BYTES),
-                BUNDLE_TYPE => (Form::Bundle, limits::BUNDLE_BYTES),
+            let (signature, limit) = match layer.media_type.as_str() {
+                PAYLOAD_TYPE => {
+                    let signature = layer.annotations.remove(SIGNATURE_ANNOTATION).unwrap_or_default();
+                    (Some(signature), limits::PAYLOAD_BYTES)
+                }
+                BUNDLE_TYPE => (None, limits::BUNDLE_BYTES),
                 _ => continue,
             };
             if layer.size > limit {
                 return too_large("a signature's content", layer.size, limit);
             }
-            blobs.push(Blob {
-                found_at: found_at.clone(),
-                digest: layer.digest,
-                size: layer.size,
-                form,
-                signature: layer.annotations.remove(SIGNATURE_ANNOTATION).unwrap_or_default(),
-            });
+            blobs.push(Blob { found_at: found_at.clone(), digest: layer.digest, size: layer.size, signature });
         }
         Ok(Self { blobs })
     }
@@ -160,8 +155,8 @@ pub struct Blob {
     found_at: String,
     digest: BlobDigest,
     size: u64,
-    form: Form,
-    signature: String,
+    /// What stood beside a payload; a bundle has its signature inside.
+    signature: Option<String>,
 }
 
 impl Blob {
@@ -184,9 +179,9 @@ impl Blob {
         if found != self.digest {
             return Err(CarrierError::Digest { found_at: self.found_at.clone(), expected: self.digest, found });
         }
-        Ok(match self.form {
-            Form::SimpleSigning => Signature::simple(&self.found_at, bytes, &self.signature),
-            Form::Bundle => Signature::bundle(&self.found_at, bytes),
+        Ok(match &self.signature {
+            Some(signature) => Signature::simple(&self.found_at, bytes, signature),
+            None => Signature::bundle(&self.found_at, bytes),
         })
     }
 }

@@ -14,6 +14,7 @@ use crate::{
 
 /// What `policy` says of the image `subject`, asked for as `reference`, given the signatures that were found.
 ///
+/// Given none, it tells whether any would help: where `demands` of the verdict is empty, nothing needs to be fetched.
 /// A local path in `reference` must be absolute and free of links, as `canonicalize` makes it.
 #[must_use = "an image is accepted by Verdict::require alone"]
 pub fn judge(policy: &Policy, reference: &ImageReference, subject: &Subject<'_>, signatures: &[Signature]) -> Verdict {

@@ -1,8 +1,8 @@
 //! Whether an image may run.
 //!
 //! Owns the forms a signature over a manifest digest comes in, the keys, and the policy that says which keys must have
-//! signed what; and how signatures are made. It speaks to no registry: [`Carrier`] names the blobs to fetch, [`judge`] is handed the bytes. It reads
-//! files only for [`Policy::read`]. `docs/trust.md` is the reference of the policy file.
+//! signed what; and how signatures are made. It speaks to no registry: [`Carrier`] names the blobs to fetch, [`judge`]
+//! is handed the bytes. It reads files only for [`Policy::read`]. `docs/trust.md` is the reference of the policy file.
 
 mod bundle;
 mod carrier;

@@ -1,7 +1,7 @@
 //! Signing an image, in the two forms that cosign verifies: what to push is returned as bytes.
 //!
-//! A [`Signer`] may be a key in a file ([`PrivateKey`]), or anything that holds one: a token, a command, a service. What it
-//! returns is checked with its public key before anybody sees it.
+//! A [`Signer`] may be a key in a file ([`PrivateKey`]), or anything that holds one: a token, a command, a service.
+//! What it returns is checked with its public key before anybody sees it.
 
 use std::fmt;
 

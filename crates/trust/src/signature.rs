@@ -39,6 +39,8 @@ pub enum Form {
     SimpleSigning,
     /// A sigstore bundle, version 0.3, as cosign 3 writes it.
     Bundle,
+    /// Something that should have been either and could not be read.
+    Unreadable,
 }
 
 /// One signature as it was found, not yet looked at.
@@ -52,6 +54,7 @@ pub struct Signature {
 enum Content {
     Simple { payload: Vec<u8>, signature: String },
     Bundle(Vec<u8>),
+    Unreadable(String),
 }
 
 impl Signature {
@@ -66,6 +69,12 @@ impl Signature {
         Self { found_at: found_at.into(), content: Content::Bundle(bytes) }
     }
 
+    /// What should have been a signature and could not be fetched or read ([`crate::CarrierError`]): it does not count,
+    /// and keeps no other from counting.
+    pub fn unreadable(found_at: impl Into<String>, problem: impl ToString) -> Self {
+        Self { found_at: found_at.into(), content: Content::Unreadable(problem.to_string()) }
+    }
+
     /// Where it was found.
     pub fn found_at(&self) -> &str {
         &self.found_at
@@ -76,6 +85,7 @@ impl Signature {
         match self.content {
             Content::Simple { .. } => Form::SimpleSigning,
             Content::Bundle(_) => Form::Bundle,
+            Content::Unreadable(_) => Form::Unreadable,
         }
     }
 
@@ -92,6 +102,7 @@ impl Signature {
                 })
             }
             Content::Bundle(bytes) => bundle::open(bytes, subject),
+            Content::Unreadable(problem) => Err(Flaw::Unreadable(problem.clone())),
         }
     }
 }
@@ -199,6 +210,9 @@ pub enum Flaw {
         /// What the policy says.
         expected: String,
     },
+    /// Not read at all.
+    #[error("it could not be read: {0}")]
+    Unreadable(String),
     /// A second one by the same key.
     #[error("the same key's signature was counted already")]
     Duplicate,

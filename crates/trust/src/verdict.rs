@@ -137,6 +137,7 @@ impl fmt::Display for Verdict {
             let form = match signature.form {
                 Form::SimpleSigning => "simple signing",
                 Form::Bundle => "bundle",
+                Form::Unreadable => "unreadable",
             };
             write!(f, "signature: {form} at {}", signature.found_at)?;
             if let Some(key) = &signature.key {

@@ -56,11 +56,14 @@ fn counts_keys_across_forms_up_to_the_threshold() {
 fn a_strangers_signature_beside_a_good_one_does_no_harm() {
     let mut all = signatures("cosign2/ed25519");
     all.push(rocketos_trust::Signature::bundle("junk", b"{".to_vec()));
+    all.push(rocketos_trust::Signature::unreadable("referrer", "it is too large"));
     all.extend(signatures("cosign2/ecdsa"));
     let verdict = verdict(&policy(&["ecdsa"], 1, ""), &all);
     assert_eq!(verdict.outcome, Outcome::Signed);
     let flaws: Vec<bool> = verdict.signatures.iter().map(|one| one.flaw.is_some()).collect();
-    assert_eq!(flaws, [true, true, false]);
+    assert_eq!(flaws, [true, true, true, false]);
+    let words = verdict.to_string();
+    assert!(words.contains("unreadable at referrer: does not count, it could not be read: it is too large"), "{words}");
 }
 
 #[test]

@@ -241,3 +241,25 @@ fn takes_bundles_where_any_name_will_do_and_nowhere_else() {
     let verdict = verdict_on(&policy, support::REFERENCE, "one", &found);
     assert!(verdict.reason.contains("it names no repository"), "{verdict}");
 }
+
+/// What skopeo 1.18 said of `docker://127.0.0.1:5961/a/b:1`, each scope accepting where all else is rejected.
+#[test]
+fn finds_scopes_as_skopeo_does() {
+    for (scope, accepted) in [
+        ("127.0.0.1:5961/a/b:1", true),
+        ("127.0.0.1:5961/a/b:2", false),
+        ("127.0.0.1:5961/a/b", true),
+        ("127.0.0.1:5961/a/", false),
+        ("127.0.0.1:5961/a", true),
+        ("127.0.0.1:5961", true),
+        ("127.0.0.1", false),
+        ("*.0.0.1", true),
+        ("*.0.0.1:5961", false),
+        ("*.1", true),
+        ("*.127.0.0.1", false),
+        ("", true),
+    ] {
+        let verdict = judged(&docker(json!({scope: [{"type": ACCEPT}]})), "docker://127.0.0.1:5961/a/b:1");
+        assert_eq!(verdict.outcome == Outcome::Unsigned, accepted, "{scope}: {verdict}");
+    }
+}

@@ -196,6 +196,8 @@ fn refuses_by_name_what_it_does_not_understand() {
         (entry("docker://a.b", "accept = 'unsigned'"), "a registry or a repository is expected"),
         (entry("a.b/c:1", "accept = 'unsigned'"), "a registry or a repository is expected"),
         (entry("", "accept = 'unsigned'"), "a registry or a repository is expected"),
+        ("[repository.registry.example]\naccept = 'unsigned'\n".to_owned(), "is expected in quotes"),
+        (format!("x = {}", "[".repeat(500_000)), "reading policy.toml"),
         (entry("*", "accept = 'unsigned'"), "a registry or a repository is expected"),
         ("[layout.'media']\naccept = 'unsigned'\n".to_owned(), "[layout.\"media\"]: an absolute path is expected"),
         ("[layout.'/media/']\naccept = 'unsigned'\n".to_owned(), "an absolute path is expected"),
@@ -251,4 +253,34 @@ fn refuses_files_that_are_none() {
     let many: Vec<(&str, &str)> = many.iter().map(|name| (name.as_str(), "")).collect();
     let error = chain(&Policy::read(root(&many).path()).unwrap_err());
     assert!(error.contains("has 257 drop-ins, more than 256"), "{error}");
+}
+
+#[test]
+fn reads_one_file_that_somebody_points_at() {
+    let policy =
+        format!("[key.release]\nfile = 'release.pub'\n{}", entry("a.b", "accept = 'signed'\nkeys = ['release']"));
+    let root = root(&[("here/trust.toml", &policy), ("here/release.pub", &text("keys/ecdsa.pub"))]);
+    let policy = Policy::read_file(&root.path().join("here/trust.toml")).unwrap();
+    assert_eq!(outcome(&policy, "docker://a.b/c"), Outcome::Signed);
+    let error = chain(&Policy::read_file(&root.path().join("here/none.toml")).unwrap_err());
+    assert!(error.contains("here/none.toml: entity not found"), "{error}");
+}
+
+#[test]
+fn prints_itself() {
+    let policy = [
+        key_tables(&["ecdsa", "rsa"]),
+        entry("a.b", "accept = 'signed'\nkeys = ['ecdsa', 'rsa']\nthreshold = 2\nidentity = 'repository'"),
+        entry("a.b/lab", "accept = 'unsigned'"),
+        "[layout.'/']\naccept = 'nothing'\n".to_owned(),
+    ]
+    .concat();
+    let policy = Policy::parse(Path::new("policy.toml"), &policy).unwrap();
+    assert_eq!(
+        policy.to_string(),
+        "[repository.\"a.b\"]: signed by 2 of ecdsa, rsa, for the repository it is pulled from (policy.toml)\n\
+         [repository.\"a.b/lab\"]: unsigned (policy.toml)\n\
+         [layout.\"/\"]: nothing (policy.toml)\n"
+    );
+    assert_eq!(Policy::default().to_string(), "no policy: nothing is accepted\n");
 }

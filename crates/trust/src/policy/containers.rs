@@ -1,7 +1,7 @@
 //! containers-policy.json(5), for images that were made for bootc.
 //!
-//! What maps exactly is taken; a requirement that is not checked here refuses, by its name, every image it applies to; what
-//! the manual page does not know makes the whole file unusable, as it does for the tools it belongs to.
+//! What maps exactly is taken; a requirement that is not checked here refuses, by its name, every image it applies to;
+//! what the manual page does not know makes the whole file unusable, as it does for the tools it belongs to.
 
 use std::path::{Path, PathBuf};
 

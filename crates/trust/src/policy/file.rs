@@ -1,7 +1,7 @@
 //! Our policy file. `docs/trust.md` is its reference.
 //!
-//! A fragment is one file; fragments are laid over each other, an entry or a key of a later one in place of the same one
-//! of an earlier; then names of keys become keys.
+//! A fragment is one file; fragments are laid over each other, an entry or a key of a later one in place of the same
+//! one of an earlier; then names of keys become keys.
 
 use std::{
     collections::BTreeMap,
@@ -109,8 +109,8 @@ impl Fragment {
                 let fields = at.table(value)?;
                 match TABLES.iter().find(|(word, _)| word == section) {
                     Some((_, table)) => {
-                        at.fields(fields, ENTRY_FIELDS)?;
                         check_name(&at, *table, name)?;
+                        at.fields(fields, ENTRY_FIELDS)?;
                         fragment.entries.insert((*table, name.clone()), (path.to_owned(), at.read(fields)?));
                     }
                     None => {
@@ -183,7 +183,7 @@ fn check_name(at: &Place<'_>, table: Table, name: &str) -> Result<(), PolicyErro
             Err(at.wrong("an absolute path is expected, without '..', doubled slashes or one at its end"))
         }
         (false, _) => Err(at.wrong(
-            "a registry or a repository is expected, as in 'registry.example' or 'registry.example/rocketos', \
+            "a registry or a repository is expected in quotes, as in [repository.\"registry.example/rocketos\"], \
              without transport, tag, digest or a slash at its end",
         )),
     }

@@ -1,6 +1,6 @@
 //! What an image needs to be accepted: which keys must have signed it, per place it comes from.
 //!
-//! [`file`] reads our format, [`containers`] containers-policy.json(5), [`read`] finds their files below a root. What no
+//! `file` reads our format, `containers` containers-policy.json(5), `read` finds their files below a root. What no
 //! entry speaks of is refused.
 
 mod containers;
@@ -175,6 +175,14 @@ impl Policy {
         self.format.is_none()
     }
 
+    /// How people call the entry of a place.
+    fn called(format: Format, table: Table, name: &str) -> String {
+        match format {
+            Format::Ours => format!("[{table}.\"{name}\"]"),
+            Format::Containers => containers::called(table, name),
+        }
+    }
+
     /// The entry for a reference, the most specific first, and how people call it.
     pub(crate) fn entry(&self, reference: &ImageReference) -> Option<(String, &Entry)> {
         let format = self.format?;
@@ -184,13 +192,40 @@ impl Policy {
         };
         places.into_iter().find_map(|place| {
             let entry = self.entries.get(&place)?;
-            let (table, name) = place;
-            let called = match format {
-                Format::Ours => format!("[{table}.\"{name}\"]"),
-                Format::Containers => containers::called(table, &name),
-            };
+            let called = Self::called(format, place.0, &place.1);
             Some((called, entry))
         })
+    }
+}
+
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(format) = self.format else { return writeln!(f, "no policy: nothing is accepted") };
+        for ((table, name), entry) in &self.entries {
+            write!(f, "{}: ", Self::called(format, *table, name))?;
+            match &entry.accept {
+                Accept::Unsigned => write!(f, "unsigned")?,
+                Accept::Nothing => write!(f, "nothing")?,
+                Accept::Unsupported(what) => write!(f, "nothing, for {what} is not checked here")?,
+                Accept::Signed(demands) => {
+                    let all: Vec<String> = demands.iter().map(Demand::to_string).collect();
+                    write!(f, "signed by {}", all.join(", and by "))?;
+                }
+            }
+            writeln!(f, " ({})", entry.path.display())?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Demand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keys: Vec<&str> = self.keys.iter().map(PublicKey::name).collect();
+        write!(f, "{} of {}", self.threshold, keys.join(", "))?;
+        match &self.identity {
+            Identity::Any => Ok(()),
+            identity => write!(f, ", for {identity}"),
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! Finding a policy's files below a root.
 //!
-//! As systemd does it: `policy.toml` of the later folder stands in place of the earlier one's; drop-ins of all folders are
-//! taken in the order of their names, and one stands in place of those of the same name in earlier folders. An empty file,
-//! or a link to /dev/null, masks: it stands there and says nothing.
+//! As systemd does it: `policy.toml` of the later folder stands in place of the earlier one's; drop-ins of all folders
+//! are taken in the order of their names, and one stands in place of those of the same name in earlier folders. An
+//! empty file, or a link to /dev/null, masks: it stands there and says nothing.
 
 use std::{
     collections::BTreeMap,
@@ -132,8 +132,8 @@ impl Root {
 }
 
 impl Policy {
-    /// Reads the policy of the system whose root is at `root`: ours, or containers-policy.json(5) where no file of ours is
-    /// there, not even one that masks. Where there is neither, the policy is absent and accepts nothing.
+    /// Reads the policy of the system whose root is at `root`: ours, or containers-policy.json(5) where no file of ours
+    /// is there, not even one that masks. Where there is neither, the policy is absent and accepts nothing.
     ///
     /// # Errors
     /// When a file is unreadable, too large, or says what is not understood.
@@ -167,6 +167,18 @@ impl Policy {
             all.lay(Fragment::parse(&path, &text)?);
         }
         all.finish(|path| root.key(path))
+    }
+
+    /// Reads a policy that somebody points at, and the keys beside it. No other file counts.
+    ///
+    /// # Errors
+    /// As [`Policy::read`]; also when the file is absent.
+    pub fn read_file(path: &Path) -> Result<Self, PolicyError> {
+        let path = std::path::absolute(path).map_err(|source| PolicyError::Read { path: path.to_owned(), source })?;
+        let root = Root::open(Path::new("/"))?;
+        let absent = || root.failed(&path)(std::io::Error::from(std::io::ErrorKind::NotFound));
+        let text = root.text(&path)?.ok_or_else(absent)?;
+        Fragment::parse(&path, &text)?.finish(|path| root.key(path))
     }
 
     /// Reads a policy that is one text and has its keys in it (`pem`), such as one that travels over a channel. `path`
