@@ -86,6 +86,22 @@ pub(crate) fn parse(image: &str, bytes: &[u8], served: Option<&str>) -> Result<D
     }
 }
 
+#[derive(Deserialize)]
+struct Referring {
+    subject: Option<Subject>,
+}
+
+#[derive(Deserialize)]
+struct Subject {
+    digest: String,
+}
+
+/// What a manifest is attached to; nothing where it is no manifest.
+pub(crate) fn subject(bytes: &[u8]) -> Option<ManifestDigest> {
+    let manifest: Referring = serde_json::from_slice(bytes).ok()?;
+    manifest.subject?.digest.parse().ok()
+}
+
 /// The entry of an index that is for `architecture` (OCI image specification, "Image Index", `platform`).
 pub(crate) fn choose<'a>(image: &str, index: &'a ImageIndex, architecture: &str) -> Result<&'a Descriptor, OciError> {
     let fits = |descriptor: &&Descriptor| {

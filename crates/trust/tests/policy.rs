@@ -95,6 +95,34 @@ fn the_longest_entry_counts() {
 }
 
 #[test]
+fn the_default_speaks_of_what_no_other_entry_does() {
+    let policy = "[default]\naccept = 'unsigned'\n[repository.'a.b']\naccept = 'nothing'\n";
+    let policy = Policy::parse(Path::new("policy.toml"), policy).unwrap();
+    for (reference, expected) in [
+        ("docker://c.d:5000/e", Outcome::Unsigned),
+        ("docker://a.b/c", Outcome::Refused),
+        ("oci:/media/usb", Outcome::Unsigned),
+        ("containers-storage:localhost/lab:1", Outcome::Unsigned),
+        ("containers-storage:0123456789ab", Outcome::Unsigned),
+        // What may lie elsewhere than it says lies nowhere.
+        ("oci:media/usb", Outcome::Refused),
+        ("oci:/media/../a", Outcome::Refused),
+        ("containers-storage:[overlay@/x]localhost/lab", Outcome::Refused),
+    ] {
+        assert_eq!(outcome(&policy, reference), expected, "{reference}");
+    }
+    assert!(policy.accepts_unsigned_alone());
+    let verdict = verdict_on(&policy, "oci:/media/usb", "one", &[]);
+    assert_eq!(verdict.reason, "[default] of policy.toml asks for no signature");
+    let error = Policy::parse(Path::new("policy.toml"), "[default]\naccpt = 'unsigned'\n").unwrap_err();
+    assert!(chain(&error).contains("[default] has no field 'accpt'"), "{error}");
+    let signed = [key_tables(&["ecdsa"]), "[default]\naccept = 'signed'\nkeys = ['ecdsa']\n".to_owned()].concat();
+    let signed = Policy::parse(Path::new("policy.toml"), &signed).unwrap();
+    assert_eq!(outcome(&signed, "docker://x.y/z"), Outcome::Signed);
+    assert!(!signed.accepts_unsigned_alone() && signed.accepts_something());
+}
+
+#[test]
 fn later_files_count_and_empty_ones_mask() {
     let (lib, etc) = ("usr/lib/rocketos/trust/policy.d", "etc/rocketos/trust/policy.d");
     let unsigned = |prefix: &str| entry(prefix, "accept = 'unsigned'");

@@ -20,6 +20,8 @@ const TABLES: [(&str, Table); 3] =
     [("repository", Table::Repository), ("layout", Table::Layout), ("storage", Table::Storage)];
 /// The table of keys.
 const KEY: &str = "key";
+/// The entry for what no other speaks of.
+const DEFAULT: &str = "default";
 const KEY_FIELDS: [&str; 2] = ["file", "pem"];
 const ENTRY_FIELDS: [&str; 4] = ["accept", "keys", "threshold", "identity"];
 
@@ -100,10 +102,16 @@ impl Fragment {
         let file: Toml =
             text.parse().map_err(|error| PolicyError::Toml { path: path.to_owned(), source: Box::new(error) })?;
         let top = Place { path, place: "the top of the file".to_owned() };
-        top.fields(&file, TABLES.iter().map(|(name, _)| *name).chain([KEY]))?;
+        top.fields(&file, TABLES.iter().map(|(name, _)| *name).chain([KEY, DEFAULT]))?;
         let mut fragment = Self::default();
         for (section, value) in &file {
             let at = Place { path, place: format!("[{section}]") };
+            if section == DEFAULT {
+                let fields = at.table(value)?;
+                at.fields(fields, ENTRY_FIELDS)?;
+                fragment.entries.insert((Table::Anywhere, String::new()), (path.to_owned(), at.read(fields)?));
+                continue;
+            }
             for (name, value) in at.table(value)? {
                 let at = Place { path, place: format!("[{section}.\"{name}\"]") };
                 let fields = at.table(value)?;
@@ -158,7 +166,7 @@ impl Fragment {
         }
         let mut policy = Policy { format: Some(Format::Ours), ..Policy::default() };
         for ((table, name), (path, raw)) in self.entries {
-            let at = Place { path: &path, place: format!("[{table}.\"{name}\"]") };
+            let at = Place { path: &path, place: Policy::called(Format::Ours, table, &name) };
             let accept = accept(&at, table, raw, &keys)?;
             policy.entries.insert((table, name), Entry { accept, path: path.clone() });
         }
@@ -252,10 +260,10 @@ fn accept(
     };
     let identity = match raw.identity.as_deref() {
         None => Identity::Any,
-        Some("repository") if table != Table::Layout => Identity::Repository,
-        Some("repository") => {
+        Some("repository") if table == Table::Layout => {
             return Err(at.wrong("a layout has no repository; name the one it was signed for in 'identity'"));
         }
+        Some("repository") => Identity::Repository,
         Some(prefix) if is_prefix(prefix) => Identity::Below(prefix.to_owned()),
         Some(other) => {
             return Err(at.wrong(format!("identity '{other}' is neither \"repository\" nor a registry or repository")));

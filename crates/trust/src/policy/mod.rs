@@ -175,9 +175,25 @@ impl Policy {
         self.format.is_none()
     }
 
+    /// True where the policy is containers-policy.json(5): it was written for containers.
+    pub fn is_for_containers(&self) -> bool {
+        self.format == Some(Format::Containers)
+    }
+
+    /// True where there is an entry by which some image may be accepted.
+    pub fn accepts_something(&self) -> bool {
+        self.entries.values().any(|entry| matches!(entry.accept, Accept::Unsigned | Accept::Signed(_)))
+    }
+
+    /// True where entries accept images, and none asks for a signature.
+    pub fn accepts_unsigned_alone(&self) -> bool {
+        self.accepts_something() && !self.entries.values().any(|entry| matches!(entry.accept, Accept::Signed(_)))
+    }
+
     /// How people call the entry of a place.
     fn called(format: Format, table: Table, name: &str) -> String {
         match format {
+            Format::Ours if table == Table::Anywhere => format!("[{table}]"),
             Format::Ours => format!("[{table}.\"{name}\"]"),
             Format::Containers => containers::called(table, name),
         }
@@ -230,20 +246,28 @@ impl fmt::Display for Demand {
 }
 
 /// Every place that a reference lies in, innermost first: each a whole number of components, so that `a.b/c` is no
-/// place of `a.b/cd`.
+/// place of `a.b/cd`. A reference that may lie elsewhere than it says lies nowhere, not even in the default: a path
+/// that is relative or goes up, a storage named by its folders.
 fn places(reference: &ImageReference) -> Vec<(Table, String)> {
-    let (table, name) = match reference {
-        ImageReference::Registry { .. } => (Table::Repository, Name::of(reference).map(|name| name.repository)),
-        ImageReference::Storage { .. } => (Table::Storage, Name::of(reference).map(|name| name.repository)),
+    let name = || Name::of(reference).map(|name| name.repository);
+    let below = |table, name: Option<String>| -> Vec<(Table, String)> {
+        name.iter().flat_map(|name| parents(name)).map(|name| (table, name.to_owned())).collect()
+    };
+    let mut all = match reference {
+        ImageReference::Registry { .. } => below(Table::Repository, name()),
+        ImageReference::Storage { name } if name.starts_with('[') => return Vec::new(),
+        ImageReference::Storage { .. } => below(Table::Storage, name()),
         ImageReference::Layout { path, .. } | ImageReference::Archive { path, .. } => {
             let mut all: Vec<(Table, String)> = folders(path).map(|path| (Table::Layout, path)).collect();
-            if !all.is_empty() {
-                all.push((Table::Layout, "/".to_owned()));
+            if all.is_empty() {
+                return all;
             }
-            return all;
+            all.push((Table::Layout, "/".to_owned()));
+            all
         }
     };
-    name.iter().flat_map(|name| parents(name)).map(|name| (table, name.to_owned())).collect()
+    all.push((Table::Anywhere, String::new()));
+    all
 }
 
 /// `a/b/c`, `a/b`, `a`.
