@@ -84,6 +84,10 @@ pub struct Source {
     /// Transport of --target-imgref.
     #[arg(long, default_value = "registry")]
     pub target_transport: String,
+    /// The policy that must allow the image, or 'unsigned' to install whatever it is; that of the image this runs in
+    /// where absent.
+    #[arg(long, value_name = "FILE|unsigned")]
+    pub policy: Option<String>,
     /// Progress.
     #[command(flatten)]
     pub progress: Progress,

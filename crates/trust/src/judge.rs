@@ -65,7 +65,8 @@ pub fn judge(policy: &Policy, reference: &ImageReference, subject: &Subject<'_>,
 fn no_entry(policy: &Policy, reference: &ImageReference) -> String {
     match policy.is_absent() {
         true => {
-            "there is no policy, so nothing is accepted; an image carries one in /usr/lib/rocketos/trust/policy.toml"
+            "there is no policy, so nothing is accepted; an image carries one in /usr/lib/rocketos/trust/policy.toml, \
+             a node may have one in /etc/rocketos/trust/policy.toml"
                 .to_owned()
         }
         false => format!(
