@@ -30,6 +30,7 @@ mod registry;
 mod source;
 mod storage;
 
+pub use attach::Named;
 pub use beside::Beside;
 pub use config::ReaderConfig;
 pub use decompress::{Compression, ZSTD_WINDOW_LOG};

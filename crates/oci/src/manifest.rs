@@ -25,6 +25,18 @@ pub(crate) enum Document {
     Index(Box<ImageIndex>),
 }
 
+impl Document {
+    /// What it says it is.
+    pub(crate) fn media_type(&self) -> Option<String> {
+        match self {
+            Self::Image(manifest) => manifest.media_type().as_ref().map(ToString::to_string),
+            Self::Index(index) => {
+                Some(index.media_type().as_ref().map_or_else(|| OCI_INDEX.to_owned(), ToString::to_string))
+            }
+        }
+    }
+}
+
 /// A machine, in OCI's words (Go's `GOARCH`).
 pub fn running_architecture() -> &'static str {
     match std::env::consts::ARCH {

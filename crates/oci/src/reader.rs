@@ -150,14 +150,10 @@ impl Reader {
     /// Opens the source and reads what the reference names, a manifest or an index.
     async fn open(&self, reference: &ImageReference, image: &str) -> Result<(Source, Served), OciError> {
         match reference {
-            ImageReference::Registry { tag, digest, .. } => {
+            ImageReference::Registry { .. } => {
                 let mut repository = self.repository(reference, "reading it")?;
-                let name = match (digest, tag) {
-                    (Some(digest), _) => digest.to_string(),
-                    (None, Some(tag)) => tag.clone(),
-                    (None, None) => DEFAULT_TAG.to_owned(),
-                };
-                let served = repository.manifest(image, &name, *digest).await?;
+                let (name, digest) = asked(reference);
+                let served = repository.manifest(image, &name, digest).await?;
                 Ok((Source::Registry(repository), served))
             }
             ImageReference::Layout { path, tag } => layout(Layout::directory(path)?, image, tag.as_deref()),
@@ -206,6 +202,15 @@ impl Reader {
             what: format!("the number of indexes within each other in {image}"),
             limit: INDEXES as u64,
         })
+    }
+}
+
+/// The tag or digest to ask a registry for, and the digest that what comes must have.
+pub(crate) fn asked(reference: &ImageReference) -> (String, Option<ManifestDigest>) {
+    match reference {
+        ImageReference::Registry { digest: Some(digest), .. } => (digest.to_string(), Some(*digest)),
+        ImageReference::Registry { tag: Some(tag), .. } => (tag.clone(), None),
+        _ => (DEFAULT_TAG.to_owned(), None),
     }
 }
 
