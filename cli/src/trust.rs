@@ -225,3 +225,74 @@ impl Judged {
         json!({ "manifestDigest": self.manifest, "throughIndex": self.through_index(), "verdict": self.verdict })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn guard(origin: Origin, name: &str, text: &str) -> Guard {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+        Guard { policy: Policy::read(root.path()).unwrap(), origin }
+    }
+
+    fn verdict(guard: &Guard) -> Verdict {
+        let reference = "docker://registry.example/rocketos/node:1".parse().unwrap();
+        guard.look(judge(&guard.policy, &reference, &Subject::of(b"{}"), &[]))
+    }
+
+    #[test]
+    fn installs_by_no_word_on_containers() {
+        let accepts_anything = r#"{"default": [{"type": "insecureAcceptAnything"}]}"#;
+        let path = "etc/containers/policy.json";
+        let refused = verdict(&guard(Origin::Installer, path, accepts_anything));
+        assert_eq!(refused.outcome, Outcome::Refused);
+        assert!(refused.reason.contains("said of containers") && refused.reason.contains("--policy unsigned"));
+        // An image made for bootc has said it of itself.
+        assert_eq!(verdict(&guard(Origin::Node, path, accepts_anything)).outcome, Outcome::Unsigned);
+        let ours = "[default]\naccept = 'unsigned'\n";
+        let path = "usr/lib/rocketos/trust/policy.toml";
+        assert_eq!(verdict(&guard(Origin::Installer, path, ours)).outcome, Outcome::Unsigned);
+    }
+
+    #[test]
+    fn says_how_to_give_a_policy() {
+        for (name, text) in [("etc/none", ""), ("usr/lib/rocketos/trust/policy.toml", "# nothing\n")] {
+            let reason = verdict(&guard(Origin::Installer, name, text)).reason;
+            assert!(reason.contains("say --policy <file>, or --policy unsigned"), "{reason}");
+        }
+        let reason = verdict(&guard(Origin::Node, "etc/none", "")).reason;
+        assert!(reason.contains("/etc/rocketos/trust/policy.toml") && !reason.contains("--policy"), "{reason}");
+    }
+
+    #[test]
+    fn the_shipped_policies_say_what_their_pages_say() {
+        for (text, outcome) in [
+            (include_str!("../../variants/dev/tree/usr/lib/rocketos/trust/policy.toml"), Outcome::Unsigned),
+            (include_str!("../../variants/standalone/tree/usr/lib/rocketos/trust/policy.toml"), Outcome::Refused),
+        ] {
+            let guard = guard(Origin::Node, "usr/lib/rocketos/trust/policy.toml", text);
+            assert_eq!(verdict(&guard).outcome, outcome, "{text}");
+        }
+    }
+
+    #[test]
+    fn asks_the_registries_that_podmans_image_may_have_come_from() {
+        let registry = |text: &str| -> ImageReference { format!("docker://{text}").parse().unwrap() };
+        let follow = registry("registry.example/node:2");
+        for (name, also, expected) in [
+            ("registry.example/node:1", None, vec![registry("registry.example/node:1")]),
+            ("registry.example/node:1", Some(&follow), vec![registry("registry.example/node:1")]),
+            ("[vfs@/a+/b]quay.io/c:1", Some(&follow), vec![registry("quay.io/c:1"), follow.clone()]),
+            ("localhost/rocketos/dev:latest", Some(&follow), vec![follow.clone()]),
+            ("0123456789ab", None, vec![]),
+        ] {
+            let reference = ImageReference::Storage { name: name.to_owned() };
+            assert_eq!(registries(&reference, also), expected, "{name}");
+        }
+    }
+}
