@@ -84,6 +84,10 @@ pub struct Source {
     /// Transport of --target-imgref.
     #[arg(long, default_value = "registry")]
     pub target_transport: String,
+    /// The policy that must allow the image, or 'unsigned' to install whatever it is; that of the image this runs in
+    /// where absent.
+    #[arg(long, value_name = "FILE|unsigned")]
+    pub policy: Option<String>,
     /// Progress.
     #[command(flatten)]
     pub progress: Progress,
@@ -278,6 +282,10 @@ pub enum Image {
         #[arg(long, value_name = "MEDIA-TYPE", default_value = "application/vnd.cyclonedx+json")]
         artifact_type: String,
     },
+    /// Check an image's signatures by a policy, and say what was checked against what.
+    Verify(Verify),
+    /// Sign an image in a registry, in both of cosign's forms.
+    Sign(Sign),
     /// Say what an image is, without bringing it.
     Inspect {
         /// The image.
@@ -286,6 +294,36 @@ pub enum Image {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// `image verify`.
+#[derive(Debug, ClapArgs)]
+pub struct Verify {
+    /// The image.
+    pub reference: String,
+    /// The policy; this machine's where absent.
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<String>,
+    /// Print as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `image sign`.
+#[derive(Debug, ClapArgs)]
+pub struct Sign {
+    /// The image, with a tag or a digest; an index is signed as such.
+    pub reference: String,
+    /// The private key, PKCS#8 in PEM.
+    #[arg(long, value_name = "FILE", required_unless_present = "signer")]
+    pub key: Option<PathBuf>,
+    /// A program that holds the key: it is given what to sign on standard input, and writes the signature, ECDSA in DER or
+    /// RSA over the SHA-256, Ed25519 over the input itself, to standard output.
+    #[arg(long, value_name = "PROGRAM", requires = "public_key", conflicts_with = "key")]
+    pub signer: Option<PathBuf>,
+    /// The public key of what --signer holds, in PEM.
+    #[arg(long, value_name = "FILE", requires = "signer")]
+    pub public_key: Option<PathBuf>,
 }
 
 /// What units run.

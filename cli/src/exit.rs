@@ -6,6 +6,7 @@ use rocketos_boot::BootError;
 use rocketos_deploy::DeployError;
 use rocketos_oci::OciError;
 use rocketos_store::StoreError;
+use rocketos_trust::{PolicyError, Refused};
 
 use crate::pull::Unbootable;
 
@@ -20,14 +21,27 @@ const REFUSED: u8 = 65;
 /// The registry could not be reached or did not answer (sysexits.h, EX_UNAVAILABLE).
 const UNAVAILABLE: u8 = 69;
 
+/// The policy does not allow the image, or cannot be read and so allows none (sysexits.h, EX_NOPERM).
+const NOT_ALLOWED: u8 = 77;
+
 /// What the codes mean, for `--help`.
 pub const HELP: &str = "Exit codes: 0 done; 1 failed; 2 wrong usage; 65 the image is not what it should be; \
-69 the registry does not answer; 73 a disk is full; 75 another rocketctl is at work.";
+69 the registry does not answer; 73 a disk is full; 75 another rocketctl is at work; \
+77 the policy does not allow the image.";
 
 /// The error with its causes, each once.
 pub fn chain(error: &anyhow::Error) -> String {
+    join(error.chain())
+}
+
+/// The same of a library's error.
+pub fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    join(std::iter::successors(Some(error), |error| error.source()))
+}
+
+fn join<'a>(causes: impl Iterator<Item = &'a (dyn std::error::Error + 'static)>) -> String {
     let mut parts: Vec<String> = Vec::new();
-    for cause in error.chain() {
+    for cause in causes {
         let text = cause.to_string();
         if parts.last() != Some(&text) {
             parts.push(text);
@@ -44,6 +58,9 @@ pub fn code(error: &anyhow::Error) -> ExitCode {
 fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     if cause.is::<Unbootable>() {
         return Some(REFUSED);
+    }
+    if cause.is::<Refused>() || cause.is::<PolicyError>() {
+        return Some(NOT_ALLOWED);
     }
     if let Some(error) = cause.downcast_ref::<BootError>() {
         return error.is_full().then_some(FULL);

@@ -7,6 +7,7 @@ mod exit;
 mod host;
 mod output;
 mod pull;
+mod trust;
 
 use std::process::ExitCode;
 

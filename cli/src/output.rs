@@ -49,6 +49,7 @@ impl State {
 
 /// Shows what happens.
 pub struct Reporter {
+    quiet: bool,
     bars: Option<MultiProgress>,
     stream: Option<Mutex<File>>,
     state: Mutex<State>,
@@ -59,7 +60,7 @@ impl Reporter {
     pub fn new(args: &args::Progress) -> anyhow::Result<Self> {
         let bars = (!args.quiet && std::io::stderr().is_terminal()).then(MultiProgress::new);
         let stream = args.progress_fd.map(open_stream).transpose()?;
-        let reporter = Self { bars, stream: stream.map(Mutex::new), state: Mutex::default() };
+        let reporter = Self { quiet: args.quiet, bars, stream: stream.map(Mutex::new), state: Mutex::default() };
         reporter.send(&json!({ "type": "Start", "version": STREAM_VERSION }));
         Ok(reporter)
     }
@@ -75,6 +76,16 @@ impl Reporter {
             "type": "ProgressSteps", "task": id, "description": what, "id": id,
             "stepsCached": 0, "steps": 0, "stepsTotal": 1, "subtasks": [],
         }));
+    }
+
+    /// Says something that people want to know afterwards, on a terminal or in a journal.
+    pub fn note(&self, what: &str) {
+        match &self.bars {
+            // A terminal that is gone is no reason to stop.
+            Some(bars) => drop(bars.println(what)),
+            None if self.quiet => {}
+            None => eprintln!("{what}"),
+        }
     }
 
     /// Takes the bars away.

@@ -1,5 +1,7 @@
 //! Bringing an image into the store: where `oci` ends and `store` begins.
 
+use std::path::Path;
+
 use anyhow::{Context as _, ensure};
 use rocketos_model::{ImageReference, ReferenceError, labels};
 use rocketos_oci::{Reader, ReaderConfig, Resolved};
@@ -36,9 +38,20 @@ impl Puller {
         Ok(Self { runtime, reader })
     }
 
-    /// Fetches manifest and configuration.
+    /// Fetches manifest and configuration. The reference in what comes back says where that was: a local path in it is
+    /// absolute and free of links.
     pub fn resolve(&self, reference: &ImageReference) -> anyhow::Result<Resolved> {
-        Ok(self.runtime.block_on(self.reader.resolve(reference))?)
+        Ok(self.wait(self.reader.resolve(&located(reference)?))?)
+    }
+
+    /// Reads registries, for what is not an image.
+    pub fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// Runs to the end.
+    pub fn wait<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(work)
     }
 
     /// Attaches a document to an image in a registry.
@@ -92,6 +105,16 @@ fn bootable(label: Option<&str>, found: &str, here: &str) -> Result<(), Unbootab
         true => Ok(()),
         false => Err(Unbootable::Architecture { found: found.to_owned(), here: here.to_owned() }),
     }
+}
+
+/// The reference with its local path as the kernel sees it: a policy speaks of places, which links could misname.
+fn located(reference: &ImageReference) -> anyhow::Result<ImageReference> {
+    let canonical = |path: &Path| path.canonicalize().with_context(|| format!("looking for {}", path.display()));
+    Ok(match reference {
+        ImageReference::Layout { path, tag } => ImageReference::Layout { path: canonical(path)?, tag: tag.clone() },
+        ImageReference::Archive { path, tag } => ImageReference::Archive { path: canonical(path)?, tag: tag.clone() },
+        ImageReference::Registry { .. } | ImageReference::Storage { .. } => reference.clone(),
+    })
 }
 
 /// Reads what a person typed: a reference with its transport, or a name to which `transport` belongs.

@@ -3,5 +3,6 @@
 mod container;
 mod damage;
 mod layout;
+mod policy;
 mod refusals;
 mod schema;

@@ -8,7 +8,7 @@ use rocketos_tests::guest::Output;
 use rocketos_tests::{Disk, Guest, Progress, Tools};
 use serde_json::Value;
 
-use crate::{damage, layout::Fault, schema::validate};
+use crate::{damage, layout::Fault, policy, schema::validate};
 
 /// Exit codes, as `rocketctl --help` lists them.
 pub const FAILED: i32 = 1;
@@ -32,7 +32,7 @@ pub fn state(guest: &mut Guest) -> Result<String> {
 }
 
 /// The command fails with a code, says all of `parts`, and changes nothing.
-fn refuses(guest: &mut Guest, command: &str, code: i32, parts: &[&str]) -> Result<()> {
+pub fn refuses(guest: &mut Guest, command: &str, code: i32, parts: &[&str]) -> Result<()> {
     let before = state(guest)?;
     let answer = guest.run(command, UPGRADE)?;
     expect(command, &answer, code, parts)?;
@@ -67,8 +67,10 @@ fn refuses_bad_input_and_loses_nothing() -> Result<()> {
     progress.step("refusing images", || images(&mut guest, &fixture))?;
     progress.step("a damaged store", || damage::refused_or_healed(&mut guest, &fixture))?;
     fixture.tag(VERSIONS[1])?;
+    progress.step("refusing what nobody signed", || policy::refuses_the_unsigned(&mut guest, &fixture))?;
     progress.step("refusing to fill disks", || full(&mut guest))?;
     progress.step("an interrupted upgrade, and two at once", || interrupted(&mut guest))?;
+    progress.step("taking what was signed", || policy::takes_the_signed(&mut guest, &fixture))?;
 
     drop(guest);
     machine.cut_power()

@@ -119,28 +119,56 @@ fn modules_a_node_cannot_use_are_dropped_and_others_kept() -> Result<()> {
 fn lint_finds_nothing_in_standalone() -> Result<()> {
     let published = Published::new()?;
     let release = published.variant("standalone")?;
-    lint(&published, &release.image)
+    lint(&published, &release.image, Whose::Ours)
 }
 
 #[test]
 fn lint_finds_nothing_in_dev() -> Result<()> {
     let published = Published::new()?;
     let release = published.variant("dev")?;
-    lint(&published, &release.image)
+    lint(&published, &release.image, Whose::Ours)
 }
 
 #[test]
 fn lint_refuses_an_image_that_nobody_sealed() -> Result<()> {
     let published = Published::new()?;
-    let error = lint(&published, "localhost/rocketos/standalone-rootfs").err().map(|error| format!("{error:#}"));
+    let error =
+        lint(&published, "localhost/rocketos/standalone-rootfs", Whose::Ours).err().map(|error| format!("{error:#}"));
     let error = error.unwrap_or_default();
     ensure!(error.contains("fatal: build-only:") && error.contains("fatal: kernel:"), "lint said: {error}");
     Ok(())
 }
 
+#[test]
+fn lint_warns_that_standalone_accepts_nothing() -> Result<()> {
+    let published = Published::new()?;
+    let release = published.variant("standalone")?;
+    let error = lint(&published, &release.image, Whose::Theirs).err().map(|error| format!("{error:#}"));
+    let error = error.unwrap_or_default();
+    ensure!(error.contains("warning: trust-policy: the policy accepts nothing"), "lint said: {error}");
+    Ok(())
+}
+
+/// Whose an image is: a stage of `tests/data/linted`.
+#[derive(Debug, Clone, Copy)]
+pub enum Whose {
+    /// A variant of this checkout: nobody knows yet which keys its nodes should trust.
+    Ours,
+    /// Somebody else's.
+    Theirs,
+}
+
 /// Lints an image where a person would: in a build, which needs no rights on this host.
-pub fn lint(published: &Published, image: &str) -> Result<()> {
+pub fn lint(published: &Published, image: &str, whose: Whose) -> Result<()> {
+    let stage = match whose {
+        Whose::Ours => "ours",
+        Whose::Theirs => "theirs",
+    };
     published.progress.step(&format!("linting {image}"), || {
-        podman_build().args(["--no-cache", "--build-arg"]).arg(format!("IMAGE={image}")).arg(data("linted")).quiet()
+        podman_build()
+            .args(["--no-cache", "--target", stage, "--build-arg"])
+            .arg(format!("IMAGE={image}"))
+            .arg(data("linted"))
+            .quiet()
     })
 }

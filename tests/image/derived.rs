@@ -9,7 +9,7 @@ use rocketos_tests::images::podman_build;
 use rocketos_tests::installer::{self, Install};
 use rocketos_tests::{Disk, Images, Machine, paths};
 
-use crate::content::lint;
+use crate::content::{Whose, lint};
 use crate::published::{Published, VERSION, data, names_in};
 
 /// Lines that a Containerfile of somebody else may need.
@@ -41,7 +41,7 @@ fn a_third_party_derives_a_variant_from_published_images_on_one_page() -> Result
     let theirs = Theirs { namespace: format!("{}/rocketos", registry.on_host()) };
     published.progress.step("building somebody else's image", || theirs.build(elsewhere.path()))?;
 
-    lint(&published, &theirs.image())?;
+    lint(&published, &theirs.image(), Whose::Theirs)?;
     let pulled = published.pull(&published.push(&theirs.image(), "lab/node")?)?;
     ensure!(pulled.files.find(PROGRAM)?.mode & 0o111 != 0, "{PROGRAM} cannot be run");
     ensure!(!pulled.files.find(FILE)?.is_folder(), "{FILE} is a folder");
@@ -55,7 +55,9 @@ fn a_third_party_derives_a_variant_from_published_images_on_one_page() -> Result
 /// Installed, the image boots with what was added, and keeps /etc as it asks to: its unit counts the boots there.
 fn boots(published: &Published, image: &str) -> Result<()> {
     let disk = published.scratch.path().join("derived.qcow2");
-    let install = Install::new(&format!("containers-storage:{image}"), "docker://registry.example/lab/node:1");
+    let mut install = Install::new(&format!("containers-storage:{image}"), "docker://registry.example/lab/node:1");
+    // Its own policy wants a signature, and nobody signs here.
+    install.arguments.push("--policy unsigned".to_owned());
     installer::disk(&published.tools, &published.progress, &install, &disk)?;
     let mut machine = Machine::new(&published.tools, "derived").disk(Disk::qcow2(&disk)).start()?;
     let said = |boot: usize| format!("{PROGRAM_SAYS}: the lab's node boots, time {boot}");

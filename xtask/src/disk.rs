@@ -19,6 +19,9 @@ pub struct Args {
     /// The disk's size in GiB.
     #[arg(long, default_value_t = 8)]
     size: u32,
+    /// What must allow the image: 'unsigned' installs whatever it is; the image's own policy where absent.
+    #[arg(long, value_name = "unsigned", value_parser = ["unsigned"])]
+    policy: Option<String>,
     /// Write the disk's bytes as they are, for a real disk, in place of qcow2.
     #[arg(long)]
     raw: bool,
@@ -36,6 +39,7 @@ pub fn run(args: &Args) -> Result<()> {
         .unwrap_or_else(|| if known { args.image.clone() } else { format!("docker://{}", args.image) });
     let mut install = Install::new(&source, &follow);
     install.size = args.size;
+    install.arguments.extend(args.policy.iter().map(|policy| format!("--policy {policy}")));
     if args.raw {
         install.format = Format::Raw;
     }

@@ -3,6 +3,8 @@
 mod inspect;
 mod lint;
 mod seal;
+mod sign;
+mod verify;
 
 use std::{fs, path::Path};
 
@@ -20,6 +22,8 @@ pub fn run(verb: &Image) -> anyhow::Result<()> {
         },
         Image::Seal { root, output, quiet } => seal::run(root, output, *quiet),
         Image::Attach { reference, file, artifact_type } => attach(reference, file, artifact_type),
+        Image::Verify(args) => verify::run(args),
+        Image::Sign(args) => sign::run(args),
         Image::Inspect { reference, json } => inspect::run(reference, *json),
     }
 }

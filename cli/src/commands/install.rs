@@ -8,6 +8,7 @@ use std::{
 use anyhow::{Context as _, anyhow, bail, ensure};
 use rocketos_deploy::{Activation, Node, check_disk, check_filesystem, check_kernel, open_new_disk, populate, stage};
 use rocketos_model::{ImageReference, layout};
+use rocketos_oci::Resolved;
 use rocketos_store::Verity;
 use serde::Deserialize;
 
@@ -16,6 +17,7 @@ use crate::{
     args::{Filesystem, Install, Source, ToDisk, ToFilesystem},
     output::Reporter,
     pull::{self, Puller},
+    trust::Guard,
 };
 
 /// Where podman tells a container what it is.
@@ -134,6 +136,22 @@ fn prepare_spool(from: &ImageReference) -> anyhow::Result<()> {
     }
 }
 
+/// Finds the image, and refuses what cannot boot or the policy does not allow, before the disk is touched.
+fn find(
+    source: &Source,
+    from: &ImageReference,
+    follow: &ImageReference,
+    reporter: &Reporter,
+) -> anyhow::Result<(Puller, Resolved)> {
+    let guard = Guard::given_or(source.policy.as_deref(), Guard::of_installer)?;
+    reporter.note(&guard.describe());
+    let puller = Puller::new()?;
+    let resolved = puller.resolve(from).with_context(|| format!("resolving {from}"))?;
+    guard.require(&puller, &resolved, Some(follow), reporter)?;
+    pull::check_bootable(&resolved).with_context(|| format!("checking {from}"))?;
+    Ok((puller, resolved))
+}
+
 fn to_disk(args: &ToDisk) -> anyhow::Result<()> {
     let Filesystem::Ext4 = filesystem(args.filesystem)?;
     let (from, follow) = references(&args.source)?;
@@ -142,9 +160,7 @@ fn to_disk(args: &ToDisk) -> anyhow::Result<()> {
     let loader = loader()?;
     prepare_spool(&from)?;
     let reporter = Reporter::new(&args.source.progress)?;
-    let puller = Puller::new()?;
-    let resolved = puller.resolve(&from).with_context(|| format!("resolving {from}"))?;
-    pull::check_bootable(&resolved).with_context(|| format!("checking {from}"))?;
+    let (puller, resolved) = find(&args.source, &from, &follow, &reporter)?;
 
     reporter.step("Partitioning");
     repart::partition(&args.device, args.separate_var)?;
@@ -174,9 +190,7 @@ fn to_filesystem(args: &ToFilesystem) -> anyhow::Result<()> {
     let loader = loader()?;
     prepare_spool(&from)?;
     let reporter = Reporter::new(&args.source.progress)?;
-    let puller = Puller::new()?;
-    let resolved = puller.resolve(&from).with_context(|| format!("resolving {from}"))?;
-    pull::check_bootable(&resolved).with_context(|| format!("checking {from}"))?;
+    let (puller, resolved) = find(&args.source, &from, &follow, &reporter)?;
     let node = populate(root, &esp, &loader, Verity::Required)?;
     deploy(&node, &puller, &resolved, &follow, &reporter)?;
     println!("Installed {from} ({}) to {}.", resolved.manifest_digest, root.display());
@@ -186,7 +200,7 @@ fn to_filesystem(args: &ToFilesystem) -> anyhow::Result<()> {
 fn deploy(
     node: &Node,
     puller: &Puller,
-    resolved: &rocketos_oci::Resolved,
+    resolved: &Resolved,
     follow: &ImageReference,
     reporter: &Reporter,
 ) -> anyhow::Result<()> {

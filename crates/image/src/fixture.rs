@@ -116,6 +116,12 @@ impl Fixture {
             "usr/lib/os-release",
             "ID=rocketos\nNAME=\"Rocket OS\"\nVERSION_ID=13\nVARIANT_ID=test\nIMAGE_VERSION=7\nVERSION_CODENAME=trixie\n",
         );
+        self.file(
+            "usr/lib/rocketos/trust/policy.toml",
+            "[key.a]\npem = '''\n-----BEGIN PUBLIC KEY-----\n\
+             MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n-----END PUBLIC KEY-----\n'''\n\
+             [default]\naccept = 'signed'\nkeys = ['a']\n",
+        );
         self.file("usr/bin/rocketctl", "program".repeat(100));
         self.file("usr/lib/ostree/prepare-root.conf", "[composefs]\nenabled = yes\n");
         self.file("usr/lib/systemd/boot/efi/systemd-bootx64.efi", "loader");

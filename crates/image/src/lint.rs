@@ -15,6 +15,7 @@ mod content;
 mod contract;
 mod kernel;
 mod permissions;
+mod trust;
 
 /// Most items that one finding names.
 const ITEMS: usize = 10;
@@ -125,6 +126,12 @@ const CHECKS: &[Check] = &[
     fatal("os-release", "Tools and people learn from it what runs.", content::os_release),
     fatal("permissions", "Set-user-id programs and world-writable files are ways to more rights.", permissions::check),
     warning("sysusers", "An account that nobody declares vanishes with a persistent /etc.", accounts::sysusers),
+    warning(
+        "trust-policy",
+        "By it the node judges the next image; without one it refuses every upgrade.",
+        trust::policy,
+    ),
+    fatal("trust-policy-syntax", "By a policy that cannot be read nothing is accepted.", trust::syntax),
     fatal("utf8", "bootc's ostree backend knows only UTF-8 names.", content::utf8),
     fatal("var-content", "What the image has in /var is lost: the node's /var takes its place.", content::var),
     fatal("var-run", "/var/run is a link to /run, or nothing.", contract::var_run),

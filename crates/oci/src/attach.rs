@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::{
     OciError, Reader,
     manifest::{self, OCI_INDEX, OCI_MANIFEST},
+    reader::asked,
     registry::fallback_tag,
 };
 
@@ -17,9 +18,33 @@ const EMPTY: &[u8] = b"{}";
 /// Its media type.
 const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
 
+/// What a reference names: a manifest or an index, as served.
+#[derive(Debug, Clone)]
+pub struct Named {
+    /// Its digest.
+    pub digest: ManifestDigest,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    media_type: String,
+}
+
 impl Reader {
-    /// Attaches `bytes` to the image that `reference` names, and returns the digest of the manifest that does so.
-    /// Doing it again with the same bytes changes nothing.
+    /// What `reference` names, an index as such, for whichever machine it is.
+    ///
+    /// # Errors
+    /// When it is not at the registry, or neither manifest nor index.
+    pub async fn named(&self, reference: &ImageReference) -> Result<Named, OciError> {
+        let image = reference.to_string();
+        let mut repository = self.repository(reference, "asking what it names")?;
+        let (name, digest) = asked(reference);
+        let served = repository.manifest(&image, &name, digest).await?;
+        let document = manifest::parse(&image, &served.bytes, served.media_type.as_deref())?;
+        let media_type = document.media_type().unwrap_or_else(|| OCI_MANIFEST.to_owned());
+        Ok(Named { digest: manifest::digest_of(&served.bytes), bytes: served.bytes, media_type })
+    }
+
+    /// Attaches `bytes` to the image that `reference` names, for this machine where it is an index, and returns the digest
+    /// of the manifest that does so. Doing it again with the same bytes changes nothing.
     ///
     /// # Errors
     /// When the image is not at the registry, or the registry does not take it.
@@ -30,24 +55,41 @@ impl Reader {
         media_type: &str,
         bytes: Vec<u8>,
     ) -> Result<ManifestDigest, OciError> {
-        let repository = self.repository(reference, "attaching to it")?;
+        self.repository(reference, "attaching to it")?;
         let subject = self.resolve(reference).await?;
+        let subject_type = subject.image_manifest.media_type().as_ref();
+        let subject = Named {
+            digest: subject.manifest_digest,
+            media_type: subject_type.map_or_else(|| OCI_MANIFEST.to_owned(), ToString::to_string),
+            bytes: subject.manifest,
+        };
+        self.attach_to(reference, &subject, artifact_type, media_type, bytes).await
+    }
+
+    /// The same for what is known already, in the repository of `reference`.
+    ///
+    /// # Errors
+    /// When the registry does not take it.
+    pub async fn attach_to(
+        &self,
+        reference: &ImageReference,
+        subject: &Named,
+        artifact_type: &str,
+        media_type: &str,
+        bytes: Vec<u8>,
+    ) -> Result<ManifestDigest, OciError> {
+        let repository = self.repository(reference, "attaching to it")?;
         let upload = repository.upload();
         let size = bytes.len();
         let blob = upload.blob(bytes.into()).await?;
         let empty = upload.blob(Bytes::from_static(EMPTY)).await?;
-        let subject_type = subject.image_manifest.media_type().as_ref();
         let artifact = json!({
             "schemaVersion": 2,
             "mediaType": OCI_MANIFEST,
             "artifactType": artifact_type,
             "config": {"mediaType": EMPTY_TYPE, "digest": empty, "size": EMPTY.len()},
             "layers": [{"mediaType": media_type, "digest": blob, "size": size}],
-            "subject": {
-                "mediaType": subject_type.map_or_else(|| OCI_MANIFEST.to_owned(), ToString::to_string),
-                "digest": subject.manifest_digest,
-                "size": subject.manifest.len(),
-            },
+            "subject": {"mediaType": subject.media_type, "digest": subject.digest, "size": subject.bytes.len()},
         })
         .to_string();
         let digest = manifest::digest_of(artifact.as_bytes());
@@ -57,7 +99,7 @@ impl Reader {
             return Ok(digest);
         }
         // "If the registry does not support the referrers API, the client MUST update the referrers list."
-        let mut list = repository.fallback(subject.manifest_digest).await?;
+        let mut list = repository.fallback(subject.digest).await?;
         if list.iter().any(|entry| entry.digest().to_string() == digest.to_string()) {
             return Ok(digest);
         }
@@ -69,8 +111,28 @@ impl Reader {
         });
         list.push(serde_json::from_value(entry).expect("a descriptor of ours is one"));
         let index = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": list}).to_string();
-        upload.manifest(&fallback_tag(subject.manifest_digest), OCI_INDEX, index.into()).await?;
+        upload.manifest(&fallback_tag(subject.digest), OCI_INDEX, index.into()).await?;
         Ok(digest)
+    }
+
+    /// Puts a manifest under a tag in the repository of `reference`, the blobs it names before it.
+    ///
+    /// # Errors
+    /// When the registry does not take it.
+    pub async fn put(
+        &self,
+        reference: &ImageReference,
+        tag: &str,
+        blobs: Vec<Vec<u8>>,
+        manifest: Vec<u8>,
+    ) -> Result<(), OciError> {
+        let repository = self.repository(reference, "writing to it")?;
+        let upload = repository.upload();
+        for blob in blobs {
+            upload.blob(blob.into()).await?;
+        }
+        upload.manifest(tag, OCI_MANIFEST, manifest.into()).await?;
+        Ok(())
     }
 
     /// The manifests of this artifact type that are attached to the image that `reference` names; to the image of that

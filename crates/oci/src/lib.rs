@@ -3,7 +3,7 @@
 //! Owns reading and checking; what an image means, whether it is trusted and what becomes of it is for others to say.
 //! [`Reader::resolve`] finds an image and checks manifest and configuration, [`Reader::fetch`] brings the layers that
 //! the store lacks; then the caller names the image with `Store::commit_image`. [`Reader::attach`] and
-//! [`Reader::referrers`] write and list what belongs to an image.
+//! [`Reader::referrers`] write and list what belongs to an image, [`Beside`] reads what lies there without a word on it.
 //!
 //! ```text
 //! reference -> manifest (digest) -> configuration (digest, size) -> layers: digest, size | diff_id -> store
@@ -16,6 +16,7 @@
 
 mod archive;
 mod attach;
+mod beside;
 mod checked;
 mod config;
 mod decompress;
@@ -29,6 +30,8 @@ mod registry;
 mod source;
 mod storage;
 
+pub use attach::Named;
+pub use beside::Beside;
 pub use config::ReaderConfig;
 pub use decompress::{Compression, ZSTD_WINDOW_LOG};
 pub use error::{ConfigError, OciError};

@@ -16,6 +16,7 @@ use crate::{
     archive::{self, Extent},
     checked::{Expected, Input},
     manifest,
+    registry::fallback_tag,
 };
 
 /// The file that marks a layout.
@@ -28,6 +29,21 @@ const INDEX: &str = "index.json";
 const DOCKER_INDEX: &str = "manifest.json";
 /// Annotation that names an image in a layout (OCI image specification, "Annotations").
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
+
+/// Entries of a table of contents that are looked at for what refers to an image.
+const ENTRIES: usize = 1024;
+
+/// The name an entry bears.
+fn name(entry: &Descriptor) -> Option<&str> {
+    entry.annotations().as_ref()?.get(REF_NAME).map(String::as_str)
+}
+
+/// True for tags made of a digest: lists of referrers, and cosign's `.sig`, `.att`, `.sbom`.
+fn is_digest_tag(tag: &str) -> bool {
+    let Some(rest) = tag.strip_prefix("sha256-") else { return false };
+    let hex = rest.split('.').next().unwrap_or_default();
+    hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
 
 enum Place {
     Directory,
@@ -122,19 +138,61 @@ impl Layout {
         })
     }
 
-    /// The image of this name, or the only one.
-    pub(crate) fn select(&self, image: &str, tag: Option<&str>) -> Result<Descriptor, OciError> {
+    /// The entries of the table of contents.
+    fn entries(&self) -> Result<Vec<Descriptor>, OciError> {
         let index: ImageIndex = self.json(INDEX, limits::MANIFEST_BYTES)?;
-        let named = |descriptor: &&Descriptor| {
-            let annotations = descriptor.annotations().as_ref();
-            tag.is_none_or(|tag| annotations.and_then(|found| found.get(REF_NAME)).is_some_and(|name| name == tag))
+        Ok(index.manifests().clone())
+    }
+
+    /// The entries of this name.
+    pub(crate) fn named(&self, tag: &str) -> Result<Vec<Descriptor>, OciError> {
+        let mut entries = self.entries()?;
+        entries.retain(|entry| name(entry) == Some(tag));
+        Ok(entries)
+    }
+
+    /// The image of this name, or the only one; what lies beside an image is none.
+    pub(crate) fn select(&self, image: &str, tag: Option<&str>) -> Result<Descriptor, OciError> {
+        let found = match tag {
+            Some(tag) => self.named(tag)?,
+            None => {
+                let mut entries = self.entries()?;
+                entries.retain(|entry| entry.artifact_type().is_none() && !name(entry).is_some_and(is_digest_tag));
+                entries
+            }
         };
-        let found: Vec<&Descriptor> = index.manifests().iter().filter(named).collect();
         match found.as_slice() {
-            [one] => Ok((*one).clone()),
+            [one] => Ok(one.clone()),
             [] => Err(OciError::NoSuchImage(image.to_owned())),
             several => Err(OciError::Ambiguous { image: image.to_owned(), count: several.len() }),
         }
+    }
+
+    /// The entries whose manifest names `subject`, and those that a list under the fallback tag has.
+    pub(crate) fn referring(&self, subject: ManifestDigest) -> Result<Vec<Descriptor>, OciError> {
+        let entries = self.entries()?;
+        if entries.len() > ENTRIES {
+            let what = format!("the number of entries of {INDEX} in {}", self.path.display());
+            return Err(OciError::Limit { what, limit: ENTRIES as u64 });
+        }
+        let list = fallback_tag(subject);
+        let mut found = Vec::new();
+        for entry in entries {
+            // What cannot be read refers to nothing.
+            let Some(bytes) =
+                manifest::manifest_digest(INDEX, &entry).and_then(|digest| self.manifest(INDEX, digest)).ok()
+            else {
+                continue;
+            };
+            if name(&entry) == Some(&list) {
+                if let Ok(index) = ImageIndex::from_reader(&bytes[..]) {
+                    found.extend(index.manifests().iter().cloned());
+                }
+            } else if manifest::subject(&bytes) == Some(subject) {
+                found.push(entry);
+            }
+        }
+        Ok(found)
     }
 
     /// Reads and checks a manifest.

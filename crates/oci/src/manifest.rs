@@ -3,7 +3,7 @@
 use oci_spec::image::{Arch, Descriptor, ImageConfiguration, ImageIndex, ImageManifest, Os};
 use openssl::sha::sha256;
 use rocketos_model::{BlobDigest, DiffId, ManifestDigest, limits};
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 
 use crate::{OciError, decompress::Compression, layers::Layer};
 
@@ -23,6 +23,18 @@ pub(crate) const MANIFEST_TYPES: [&str; 4] = [OCI_MANIFEST, DOCKER_MANIFEST, OCI
 pub(crate) enum Document {
     Image(Box<ImageManifest>),
     Index(Box<ImageIndex>),
+}
+
+impl Document {
+    /// What it says it is.
+    pub(crate) fn media_type(&self) -> Option<String> {
+        match self {
+            Self::Image(manifest) => manifest.media_type().as_ref().map(ToString::to_string),
+            Self::Index(index) => {
+                Some(index.media_type().as_ref().map_or_else(|| OCI_INDEX.to_owned(), ToString::to_string))
+            }
+        }
+    }
 }
 
 /// A machine, in OCI's words (Go's `GOARCH`).
@@ -57,10 +69,14 @@ fn parse_error<E: std::error::Error + Send + Sync + 'static>(what: String) -> im
 struct Head {
     schema_version: Option<u32>,
     media_type: Option<String>,
+    manifests: Option<IgnoredAny>,
+    layers: Option<IgnoredAny>,
+    config: Option<IgnoredAny>,
 }
 
 /// Parses a manifest or index. What it says of itself and what it was served as must be one thing (OCI image
-/// specification, "Image Manifest", `mediaType`).
+/// specification, "Image Manifest", `mediaType`). What could be read as both is neither: whoever signed the one would
+/// have signed the other.
 pub(crate) fn parse(image: &str, bytes: &[u8], served: Option<&str>) -> Result<Document, OciError> {
     let what = || format!("the manifest of {image}");
     let head: Head = serde_json::from_slice(bytes).map_err(parse_error(what()))?;
@@ -75,6 +91,9 @@ pub(crate) fn parse(image: &str, bytes: &[u8], served: Option<&str>) -> Result<D
     if head.schema_version == Some(1) {
         return Err(unsupported("application/vnd.docker.distribution.manifest.v1+json".to_owned()));
     }
+    if head.manifests.is_some() && (head.layers.is_some() || head.config.is_some()) {
+        return Err(unsupported("manifest and index at once".to_owned()));
+    }
     match media_type {
         OCI_MANIFEST | DOCKER_MANIFEST => ImageManifest::from_reader(bytes)
             .map(|manifest| Document::Image(Box::new(manifest)))
@@ -84,6 +103,22 @@ pub(crate) fn parse(image: &str, bytes: &[u8], served: Option<&str>) -> Result<D
             .map_err(parse_error(format!("the index of {image}"))),
         other => Err(unsupported(other.to_owned())),
     }
+}
+
+#[derive(Deserialize)]
+struct Referring {
+    subject: Option<Subject>,
+}
+
+#[derive(Deserialize)]
+struct Subject {
+    digest: String,
+}
+
+/// What a manifest is attached to; nothing where it is no manifest.
+pub(crate) fn subject(bytes: &[u8]) -> Option<ManifestDigest> {
+    let manifest: Referring = serde_json::from_slice(bytes).ok()?;
+    manifest.subject?.digest.parse().ok()
 }
 
 /// The entry of an index that is for `architecture` (OCI image specification, "Image Index", `platform`).
@@ -209,6 +244,8 @@ mod tests {
             ),
             ("{}".to_owned(), Some("text/html"), "'text/html'"),
             ("<html>".to_owned(), None, "parsing"),
+            ("{\"manifests\":[],\"layers\":[]}".to_owned(), Some(OCI_INDEX), "manifest and index at once"),
+            ("{\"manifests\":[],\"config\":{}}".to_owned(), Some(OCI_MANIFEST), "manifest and index at once"),
         ] {
             let error = parse("image", own.as_bytes(), served).err().unwrap().to_string();
             assert!(error.contains(wanted), "{own}: {error}");

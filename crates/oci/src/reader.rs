@@ -39,6 +39,8 @@ pub struct Resolved {
     pub manifest_digest: ManifestDigest,
     /// The manifest as served.
     pub manifest: Vec<u8>,
+    /// The indexes that led to it, as served, the innermost first: each names the one before, the first the manifest.
+    pub indexes: Vec<Vec<u8>>,
     /// The configuration as served.
     pub config: Vec<u8>,
     /// The manifest, parsed.
@@ -124,7 +126,7 @@ impl Reader {
     pub async fn resolve(&self, reference: &ImageReference) -> Result<Resolved, OciError> {
         let image = reference.to_string();
         let (mut source, served) = self.open(reference, &image).await?;
-        let (bytes, image_manifest) = self.follow(&image, &mut source, served).await?;
+        let Followed { bytes, image_manifest, indexes } = self.follow(&image, &mut source, served).await?;
         let (digest, size) = manifest::config_descriptor(&image_manifest)?;
         let expected =
             Expected { digest, size, what: format!("the configuration of {image}"), kind: Kind::Config(image.clone()) };
@@ -136,6 +138,7 @@ impl Reader {
             reference: reference.clone(),
             manifest_digest: manifest::digest_of(&bytes),
             manifest: bytes,
+            indexes,
             config,
             image_manifest,
             configuration,
@@ -147,14 +150,10 @@ impl Reader {
     /// Opens the source and reads what the reference names, a manifest or an index.
     async fn open(&self, reference: &ImageReference, image: &str) -> Result<(Source, Served), OciError> {
         match reference {
-            ImageReference::Registry { tag, digest, .. } => {
+            ImageReference::Registry { .. } => {
                 let mut repository = self.repository(reference, "reading it")?;
-                let name = match (digest, tag) {
-                    (Some(digest), _) => digest.to_string(),
-                    (None, Some(tag)) => tag.clone(),
-                    (None, None) => DEFAULT_TAG.to_owned(),
-                };
-                let served = repository.manifest(image, &name, *digest).await?;
+                let (name, digest) = asked(reference);
+                let served = repository.manifest(image, &name, digest).await?;
                 Ok((Source::Registry(repository), served))
             }
             ImageReference::Layout { path, tag } => layout(Layout::directory(path)?, image, tag.as_deref()),
@@ -181,20 +180,20 @@ impl Reader {
     }
 
     /// Goes through indexes to the manifest for this machine.
-    async fn follow(
-        &self,
-        image: &str,
-        source: &mut Source,
-        mut served: Served,
-    ) -> Result<(Vec<u8>, ImageManifest), OciError> {
+    async fn follow(&self, image: &str, source: &mut Source, mut served: Served) -> Result<Followed, OciError> {
+        let mut indexes = Vec::new();
         for _ in 0..=INDEXES {
             match manifest::parse(image, &served.bytes, served.media_type.as_deref())? {
-                Document::Image(manifest) => return Ok((served.bytes, *manifest)),
+                Document::Image(manifest) => {
+                    indexes.reverse();
+                    return Ok(Followed { bytes: served.bytes, image_manifest: *manifest, indexes });
+                }
                 Document::Index(index) => {
                     let chosen = manifest::choose(image, &index, &self.config.architecture)?;
                     let what = format!("the entry for this machine in the index of {image}");
                     let digest = manifest::manifest_digest(&what, chosen)?;
-                    served = source.manifest(image, digest).await?;
+                    let next = source.manifest(image, digest).await?;
+                    indexes.push(std::mem::replace(&mut served, next).bytes);
                     served.media_type = Some(chosen.media_type().to_string());
                 }
             }
@@ -204,6 +203,22 @@ impl Reader {
             limit: INDEXES as u64,
         })
     }
+}
+
+/// The tag or digest to ask a registry for, and the digest that what comes must have.
+pub(crate) fn asked(reference: &ImageReference) -> (String, Option<ManifestDigest>) {
+    match reference {
+        ImageReference::Registry { digest: Some(digest), .. } => (digest.to_string(), Some(*digest)),
+        ImageReference::Registry { tag: Some(tag), .. } => (tag.clone(), None),
+        _ => (DEFAULT_TAG.to_owned(), None),
+    }
+}
+
+/// Where indexes led.
+struct Followed {
+    bytes: Vec<u8>,
+    image_manifest: ImageManifest,
+    indexes: Vec<Vec<u8>>,
 }
 
 fn layout(layout: Layout, image: &str, tag: Option<&str>) -> Result<(Source, Served), OciError> {

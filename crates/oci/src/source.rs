@@ -65,6 +65,19 @@ async fn pump(mut stream: BlobStream, sender: mpsc::Sender<Message>) {
     }
 }
 
+/// Reads a blob into memory and checks it; whoever calls has bounded its size.
+pub(crate) async fn read_whole(input: Input, expected: Expected) -> Result<Vec<u8>, OciError> {
+    let mut checked = Checked::new(input, Some(expected), Arc::new(Watch::default()));
+    let read = tokio::task::spawn_blocking(move || {
+        let mut bytes = Vec::new();
+        match std::io::Read::read_to_end(&mut checked, &mut bytes) {
+            Ok(_) => Ok(bytes),
+            Err(_) => Err(checked.failure().unwrap_or(OciError::Cancelled)),
+        }
+    });
+    read.await.unwrap_or(Err(OciError::Cancelled))
+}
+
 impl Source {
     /// How many layers may be read at once; skopeo hands out one at a time.
     pub(crate) fn parallel(&self, wanted: usize) -> usize {
@@ -95,16 +108,8 @@ impl Source {
             Self::Layout(layout) => (layout.blob(&expected)?, Box::pin(async {})),
             Self::Storage { storage, .. } => (Input::Channel(receiver), Box::pin(storage.config(manifest, sender))),
         };
-        let mut checked = Checked::new(input, Some(expected), Arc::new(Watch::default()));
-        let read = tokio::task::spawn_blocking(move || {
-            let mut bytes = Vec::new();
-            match std::io::Read::read_to_end(&mut checked, &mut bytes) {
-                Ok(_) => Ok(bytes),
-                Err(_) => Err(checked.failure().unwrap_or(OciError::Cancelled)),
-            }
-        });
-        let ((), read) = tokio::join!(feed, read);
-        read.unwrap_or(Err(OciError::Cancelled))
+        let ((), read) = tokio::join!(feed, read_whole(input, expected));
+        read
     }
 
     /// Asks once how layers will be served.

@@ -9,6 +9,8 @@ use std::{
 use super::{Finding, LintOptions, Outcome, Severity, checks, lint};
 use crate::fixture::{Fixture, KERNEL};
 
+const POLICY: &str = "usr/lib/rocketos/trust/policy.toml";
+
 fn failed(findings: &[Finding]) -> Vec<&str> {
     findings.iter().map(|finding| finding.check.as_str()).collect()
 }
@@ -28,7 +30,7 @@ fn finds_nothing_wrong_with_a_sealed_image() {
 #[test]
 fn finds_each_fault_by_its_name() {
     type Fault = fn(&Path);
-    let faults: [(&str, Fault); 15] = [
+    let faults: [(&str, Fault); 18] = [
         ("api-base-directories", |root| fs::remove_dir(root.join("proc")).unwrap()),
         ("baseimage-root", |root| fs::remove_file(root.join("ostree")).unwrap()),
         ("baseimage-composefs", |root| fs::remove_file(root.join("usr/lib/ostree/prepare-root.conf")).unwrap()),
@@ -46,6 +48,9 @@ fn finds_each_fault_by_its_name() {
             write(root, "usr/bin/su");
             fs::set_permissions(root.join("usr/bin/su"), fs::Permissions::from_mode(0o4755)).unwrap();
         }),
+        ("trust-policy", |root| fs::remove_file(root.join(POLICY)).unwrap()),
+        ("trust-policy", |root| fs::write(root.join(POLICY), "[default]\naccept = 'unsigned'\n").unwrap()),
+        ("trust-policy-syntax", |root| fs::write(root.join(POLICY), "[default]\n").unwrap()),
         ("var-content", |root| write(root, "var/lib/x")),
     ];
     for (name, fault) in faults {
@@ -109,6 +114,20 @@ fn skips_by_name_and_refuses_a_name_it_does_not_know() {
     let findings = lint(&image, &options);
     assert_eq!(failed(&findings), ["var-contents"]);
     assert!(matches!(findings[0].outcome, Outcome::NotRun(_)));
+}
+
+#[test]
+fn a_policy_for_containers_is_no_policy_for_nodes_without_a_warning() {
+    let fixture = Fixture::new();
+    fixture.file("etc/containers/policy.json", r#"{"default": [{"type": "insecureAcceptAnything"}]}"#);
+    let image = fixture.image(&fixture.seal("out").0);
+    assert_eq!(lint(&image, &fixture.lint_options()), []);
+    fs::remove_file(image.join(POLICY)).unwrap();
+    let options = LintOptions { skip: vec!["composefs-digest".to_owned()], ..fixture.lint_options() };
+    let findings = lint(&image, &options);
+    assert_eq!(failed(&findings), ["trust-policy"]);
+    let said = format!("{:?}", findings[0].outcome);
+    assert!(said.contains("asks for no signature") && said.contains("policy.json"), "{said}");
 }
 
 #[test]

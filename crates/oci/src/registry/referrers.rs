@@ -4,7 +4,11 @@ use oci_spec::image::{Descriptor, ImageIndex};
 use reqwest::{Method, StatusCode, header::ACCEPT};
 use rocketos_model::{BlobDigest, ManifestDigest, limits};
 
-use super::{Repository, Upload, body, endpoint::Access, patiently};
+use super::{
+    Patience, Repository, Upload, body,
+    endpoint::{Access, Endpoint},
+    patiently,
+};
 use crate::{
     OciError,
     checked::{Expected, Kind},
@@ -25,18 +29,42 @@ impl Repository {
         Upload { endpoint: self.primary(), patience: self.patience }
     }
 
-    /// What refers to `subject`: asked of the referrers API, or read from the fallback tag.
+    /// What refers to `subject`, at the location itself, where it is written.
     pub(crate) async fn referrers(&self, subject: ManifestDigest) -> Result<Vec<Descriptor>, OciError> {
+        self.referrers_at(self.primary(), subject, &self.patience).await
+    }
+
+    /// What refers to `subject` at the first place that knows of something.
+    pub(crate) async fn referrers_anywhere(&self, subject: ManifestDigest) -> Result<Vec<Descriptor>, OciError> {
+        let mut at = 0;
+        loop {
+            let last = at + 1 == self.endpoints.len();
+            let patience = if last { self.patience } else { self.patience.for_mirror() };
+            match self.referrers_at(&self.endpoints[at], subject, &patience).await {
+                // A mirror may fail, or not mirror this.
+                Ok(found) if found.is_empty() && !last => at += 1,
+                Err(_) if !last => at += 1,
+                answer => return answer,
+            }
+        }
+    }
+
+    /// Asked of the referrers API, or read from the fallback tag.
+    async fn referrers_at(
+        &self,
+        endpoint: &Endpoint,
+        subject: ManifestDigest,
+        patience: &Patience,
+    ) -> Result<Vec<Descriptor>, OciError> {
         const DOING: &str = "the request for referrers";
-        let endpoint = self.primary();
         let mut url = endpoint.url(&format!("referrers/{subject}")).await?;
         let mut found = Vec::new();
         for _ in 0..PAGES {
-            let (page, next) = match patiently(&self.patience, || self.index(url.clone(), DOING)).await? {
+            let (page, next) = match patiently(patience, || index(endpoint, url.clone(), DOING)).await? {
                 Some(page) => page,
                 None => {
                     let tag = endpoint.url(&format!("manifests/{}", fallback_tag(subject))).await?;
-                    let page = patiently(&self.patience, || self.index(tag.clone(), DOING)).await?;
+                    let page = patiently(patience, || index(endpoint, tag.clone(), DOING)).await?;
                     return Ok(page.map_or_else(Vec::new, |(page, _)| page.manifests().clone()));
                 }
             };
@@ -52,26 +80,10 @@ impl Repository {
     /// The list under the fallback tag, for adding to it.
     pub(crate) async fn fallback(&self, subject: ManifestDigest) -> Result<Vec<Descriptor>, OciError> {
         const DOING: &str = "the request for referrers";
-        let url = self.primary().url(&format!("manifests/{}", fallback_tag(subject))).await?;
-        let page = patiently(&self.patience, || self.index(url.clone(), DOING)).await?;
-        Ok(page.map_or_else(Vec::new, |(page, _)| page.manifests().clone()))
-    }
-
-    /// An index and the address of its next page; `None` where there is none.
-    async fn index(&self, url: reqwest::Url, doing: &str) -> Result<Option<(ImageIndex, Option<String>)>, OciError> {
         let endpoint = self.primary();
-        let response =
-            endpoint.send(Access::Pull, Method::GET, url, doing, |request| request.header(ACCEPT, OCI_INDEX)).await?;
-        match response.status() {
-            StatusCode::OK => {}
-            StatusCode::NOT_FOUND => return Ok(None),
-            status => return Err(endpoint.status(status, doing)),
-        }
-        let next = response.headers().get("Link").and_then(|value| next_page(value.to_str().ok()?));
-        let bytes = body(endpoint, response, limits::MANIFEST_BYTES, "the list of referrers").await?;
-        let index = ImageIndex::from_reader(&bytes[..])
-            .map_err(|error| OciError::Parse { what: "the list of referrers".to_owned(), source: error.into() })?;
-        Ok(Some((index, next)))
+        let url = endpoint.url(&format!("manifests/{}", fallback_tag(subject))).await?;
+        let page = patiently(&self.patience, || index(endpoint, url.clone(), DOING)).await?;
+        Ok(page.map_or_else(Vec::new, |(page, _)| page.manifests().clone()))
     }
 
     /// Reads a small blob and checks it.
@@ -91,6 +103,26 @@ impl Repository {
         expected.check_bytes(&bytes)?;
         Ok(bytes)
     }
+}
+
+/// An index and the address of its next page; `None` where there is none.
+async fn index(
+    endpoint: &Endpoint,
+    url: reqwest::Url,
+    doing: &str,
+) -> Result<Option<(ImageIndex, Option<String>)>, OciError> {
+    let response =
+        endpoint.send(Access::Pull, Method::GET, url, doing, |request| request.header(ACCEPT, OCI_INDEX)).await?;
+    match response.status() {
+        StatusCode::OK => {}
+        StatusCode::NOT_FOUND => return Ok(None),
+        status => return Err(endpoint.status(status, doing)),
+    }
+    let next = response.headers().get("Link").and_then(|value| next_page(value.to_str().ok()?));
+    let bytes = body(endpoint, response, limits::MANIFEST_BYTES, "the list of referrers").await?;
+    let index = ImageIndex::from_reader(&bytes[..])
+        .map_err(|error| OciError::Parse { what: "the list of referrers".to_owned(), source: error.into() })?;
+    Ok(Some((index, next)))
 }
 
 /// `Link: <address>; rel="next"` (RFC 8288).

@@ -23,6 +23,7 @@ const NEEDED: &[(&str, &str)] = &[
     ("uidmap", "/usr/bin/newuidmap"),
     ("mmdebstrap", "/usr/bin/mmdebstrap"),
     ("mtools", "/usr/bin/mcopy"),
+    ("openssl", "/usr/bin/openssl"),
     ("skopeo", "/usr/bin/skopeo"),
     ("strace", "/usr/bin/strace"),
     ("e2fsprogs", "/usr/sbin/debugfs"),
