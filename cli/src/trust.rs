@@ -130,16 +130,18 @@ impl Guard {
         Ok(judged)
     }
 
-    /// Says what a person can do about a refusal here, and takes no podman's policy for a word on the node.
+    /// Says what a person can do about a refusal here. That podman may run any container, as distributions let it, is no
+    /// word on what a node may become.
     fn look(&self, mut verdict: Verdict) -> Verdict {
-        if self.origin != Origin::Installer {
-            return verdict;
-        }
-        let say = "say --policy <file>, or --policy unsigned to install whatever it is";
+        let say = match self.origin {
+            Origin::Installer => "say --policy <file>, or --policy unsigned to install whatever it is",
+            Origin::Node => "write what is accepted into /etc/rocketos/trust/policy.toml",
+            Origin::File(_) | Origin::Typed => return verdict,
+        };
         if self.policy.is_for_containers() && verdict.outcome == Outcome::Unsigned {
             verdict.outcome = Outcome::Refused;
             verdict.reason = format!("{}, but that was said of containers, not of a node; {say}", verdict.reason);
-        } else if verdict.outcome == Outcome::Refused && verdict.rule.is_none() {
+        } else if self.origin == Origin::Installer && verdict.outcome == Outcome::Refused && verdict.rule.is_none() {
             verdict.reason = format!("{}; {say}", verdict.reason);
         }
         verdict
@@ -246,14 +248,16 @@ mod tests {
     }
 
     #[test]
-    fn installs_by_no_word_on_containers() {
+    fn takes_no_word_on_containers_for_one_on_nodes() {
         let accepts_anything = r#"{"default": [{"type": "insecureAcceptAnything"}]}"#;
         let path = "etc/containers/policy.json";
-        let refused = verdict(&guard(Origin::Installer, path, accepts_anything));
-        assert_eq!(refused.outcome, Outcome::Refused);
-        assert!(refused.reason.contains("said of containers") && refused.reason.contains("--policy unsigned"));
-        // An image made for bootc has said it of itself.
-        assert_eq!(verdict(&guard(Origin::Node, path, accepts_anything)).outcome, Outcome::Unsigned);
+        for (origin, advice) in [(Origin::Installer, "--policy unsigned"), (Origin::Node, "/etc/rocketos/trust/policy.toml")] {
+            let refused = verdict(&guard(origin, path, accepts_anything));
+            assert_eq!(refused.outcome, Outcome::Refused);
+            assert!(refused.reason.contains("said of containers") && refused.reason.contains(advice), "{}", refused.reason);
+        }
+        // Who names the file has chosen it.
+        assert_eq!(verdict(&guard(Origin::File("x".into()), path, accepts_anything)).outcome, Outcome::Unsigned);
         let ours = "[default]\naccept = 'unsigned'\n";
         let path = "usr/lib/rocketos/trust/policy.toml";
         assert_eq!(verdict(&guard(Origin::Installer, path, ours)).outcome, Outcome::Unsigned);
