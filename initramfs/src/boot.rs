@@ -21,14 +21,16 @@ pub fn boot() -> Result<Infallible> {
     let mut modules = Modules::read(&cmdline)?;
     modules.insert(&interfaces::MODULES);
     modules.insert_announced()?;
-    modules.insert(&root::MODULES);
+    modules.insert(&root::PARTITION_MODULES);
+    modules.insert(&root::IMAGE_MODULES);
     modules.wait_for(&interfaces::MODULES);
     let loader = interfaces::loader()?;
     let disk = disk::find(&mut modules, loader.partition.as_deref())?;
     let found = Instant::now();
 
-    modules.wait_for(&root::MODULES);
+    modules.wait_for(&root::PARTITION_MODULES);
     let sysroot = root::mount_partition(&disk.root)?;
+    modules.wait_for(&root::IMAGE_MODULES);
     let new_root = root::mount_image(&sysroot, &digest)?;
     let deployment = deployment::booted(&sysroot, loader.entry.as_deref(), &digest)?;
     let config = Config::read(&new_root)?;

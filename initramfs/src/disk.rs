@@ -17,7 +17,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// longer to look at their hardware: there may be a bus that is still being read.
 const SETTLE: Duration = Duration::from_millis(100);
 /// How long to wait for a device before looking again unasked.
-const PAUSE: Duration = Duration::from_millis(200);
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// A disk and its partitions.
 pub type Table = (Disk, Vec<Partition>);

@@ -28,8 +28,10 @@ use rustix::{
 
 use crate::{config::Mount, console};
 
-/// What the root is made of, whatever the hardware. fs-verity stays with the SHA-512 that is there at its first file.
-pub const MODULES: [&str; 4] = [EXT4, "erofs", "overlay", "crypto-sha512"];
+/// What [`mount_partition`] needs.
+pub const PARTITION_MODULES: [&str; 1] = [EXT4];
+/// What [`mount_image`] and overlays need. fs-verity stays with the SHA-512 that is there at its first file.
+pub const IMAGE_MODULES: [&str; 3] = ["erofs", "overlay", "crypto-sha512"];
 /// Where the root partition is while we work.
 const SYSROOT: &str = "/sysroot";
 /// Where the image is until it becomes the root.

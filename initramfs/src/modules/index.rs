@@ -22,16 +22,28 @@ struct Soft {
     after: Vec<String>,
 }
 
+/// What a module calls itself, or wants.
+#[derive(Debug)]
+struct Alias {
+    pattern: String,
+    /// Bytes of the pattern that stand for themselves, up to the first that does not.
+    literal: usize,
+    module: String,
+}
+
 /// All three files.
 #[derive(Debug, Default)]
 pub struct Index {
     modules: HashMap<String, Module>,
-    aliases: Vec<(String, String)>,
+    aliases: Vec<Alias>,
     soft: HashMap<String, Soft>,
 }
 
 /// A name or an alias as kmod compares them: `-` and `_` are the same, except within brackets.
 pub fn normal(name: &str) -> String {
+    if !name.contains('-') {
+        return name.to_owned();
+    }
     let mut inside = false;
     name.chars()
         .map(|c| {
@@ -65,13 +77,15 @@ impl Index {
             }
         }
         for line in alias.lines() {
-            let mut words = line.split_whitespace();
+            let mut words = line.split_ascii_whitespace();
             if let (Some("alias"), Some(pattern), Some(module)) = (words.next(), words.next(), words.next()) {
-                index.aliases.push((normal(pattern), normal(module)));
+                let pattern = normal(pattern);
+                let literal = pattern.find(['*', '?', '[']).unwrap_or(pattern.len());
+                index.aliases.push(Alias { pattern, literal, module: normal(module) });
             }
         }
         for line in softdep.lines() {
-            let mut words = line.split_whitespace();
+            let mut words = line.split_ascii_whitespace();
             let (Some("softdep"), Some(module)) = (words.next(), words.next()) else {
                 continue;
             };
@@ -92,8 +106,13 @@ impl Index {
     pub fn wanted_by(&self, modalias: &str) -> Vec<String> {
         let text = normal(modalias);
         let mut names = Vec::new();
-        for (pattern, module) in &self.aliases {
-            if self.modules.contains_key(module) && !names.contains(module) && matches(pattern, &text) {
+        for Alias { pattern, literal, module } in &self.aliases {
+            // Most differ here already.
+            let rest = text.strip_prefix(&pattern[..*literal]);
+            if rest.is_some_and(|rest| matches(&pattern[*literal..], rest))
+                && self.modules.contains_key(module)
+                && !names.contains(module)
+            {
                 names.push(module.clone());
             }
         }

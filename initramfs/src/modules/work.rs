@@ -62,12 +62,11 @@ impl Work {
         Ok(work)
     }
 
-    /// Has more inserted, the longest chains first: they end last, with the driver of a disk or a file system.
+    /// Has more inserted, after what was added before, the longest chains first: at their end are drivers that wait.
     pub fn add(&self, chains: impl IntoIterator<Item = Chain>) {
-        let mut state = self.state();
-        state.waiting.extend(chains);
-        state.waiting.make_contiguous().sort_by_key(|chain| Reverse(chain.modules.len()));
-        drop(state);
+        let mut chains: Vec<_> = chains.into_iter().collect();
+        chains.sort_by_key(|chain| Reverse(chain.modules.len()));
+        self.state().waiting.extend(chains);
         self.changed.notify_all();
     }
 
