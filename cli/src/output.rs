@@ -59,6 +59,8 @@ impl Reporter {
     /// As the command line asks.
     pub fn new(args: &args::Progress) -> anyhow::Result<Self> {
         let bars = (!args.quiet && std::io::stderr().is_terminal()).then(MultiProgress::new);
+        // A terminal that cannot draw gets lines.
+        let bars = bars.filter(|bars| !bars.is_hidden());
         let stream = args.progress_fd.map(open_stream).transpose()?;
         let reporter = Self { quiet: args.quiet, bars, stream: stream.map(Mutex::new), state: Mutex::default() };
         reporter.send(&json!({ "type": "Start", "version": STREAM_VERSION }));
