@@ -37,6 +37,9 @@ pub enum Verb {
     /// Look at images, and make them.
     #[command(subcommand)]
     Image(Image),
+    /// Publish releases.
+    #[command(subcommand)]
+    Release(Release),
     /// Print a shell's completions.
     Completions {
         /// For which shell.
@@ -324,6 +327,39 @@ pub struct Sign {
     /// The public key of what --signer holds, in PEM.
     #[arg(long, value_name = "FILE", requires = "signer")]
     pub public_key: Option<PathBuf>,
+}
+
+/// `release`.
+#[derive(Debug, Subcommand)]
+pub enum Release {
+    /// Show how a fleet would take a release, by the decisions its nodes would make.
+    Simulate(Simulate),
+}
+
+/// `release simulate`.
+#[derive(Debug, ClapArgs)]
+pub struct Simulate {
+    /// How the release opens, in JSON: points of seconds after its publication and the share of the fleet that may take it.
+    #[arg(long, value_name = "FILE")]
+    pub curve: PathBuf,
+    /// Nodes of the fleet.
+    #[arg(long, default_value_t = 10_000)]
+    pub nodes: u32,
+    /// How often each asks.
+    #[arg(long, value_name = "DURATION", default_value = "1h")]
+    pub poll: humantime::Duration,
+    /// The share of nodes on which it fails.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    pub failing: f64,
+    /// How long to look; until the curve has ended where absent.
+    #[arg(long, value_name = "DURATION")]
+    pub until: Option<humantime::Duration>,
+    /// Draw it into this file.
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
+    /// Print as JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// What units run.

@@ -44,7 +44,7 @@ fn text(args: &[&str]) -> Result<String> {
 #[test]
 fn every_verb_has_help() -> Result<()> {
     let help = text(&["--help"])?;
-    for verb in ["install", "upgrade", "switch", "rollback", "status", "pin", "unpin", "prune", "image"] {
+    for verb in ["install", "upgrade", "switch", "rollback", "status", "pin", "unpin", "prune", "image", "release"] {
         ensure!(help.contains(&format!("\n  {verb}")), "--help does not list {verb}:\n{help}");
         ensure!(text(&[verb, "--help"])?.contains("Usage: rocketctl"), "{verb} has no help");
     }
@@ -168,4 +168,23 @@ fn refuses_what_is_no_disk() -> Result<()> {
         refuses(&install(device), 1, &[&format!("{device} is not a block device"), "lists the disks"])?;
     }
     refuses(&["install", "to-disk", "/dev/absent"], 1, &["/run/.containerenv is not there", "--source-imgref"])
+}
+
+#[test]
+fn simulates_a_fleet() -> Result<()> {
+    let scratch = tempfile::tempdir()?;
+    let file = |name: &str| scratch.path().join(name).display().to_string();
+    let (curve, plot) = (file("curve.json"), file("fleet.svg"));
+    std::fs::write(&curve, r#"[{"after": 0, "share": 0.5}, {"after": 3600, "share": 1}]"#)?;
+    let simulate = ["release", "simulate", "--nodes", "1000", "--poll", "10m", "--failing", "0.1", "--curve"];
+    let answer = text(&[&simulate[..], &[&curve, "--json", "--svg", &plot]].concat())?;
+    let answer: serde_json::Value = serde_json::from_str(&answer)?;
+    let last = answer["moments"].as_array().and_then(|moments| moments.last()).context("no moment")?;
+    ensure!(
+        last["took"] == 1000 && last["failed"].as_u64().is_some_and(|failed| (50..150).contains(&failed)),
+        "{last}"
+    );
+    ensure!(std::fs::read_to_string(&plot)?.contains("<polyline"), "the plot is empty");
+    std::fs::write(&curve, r#"[{"after": 0, "share": 2}]"#)?;
+    refuses(&[&simulate[..], &[&curve]].concat(), 1, &["is no curve", "2 is not a share"])
 }

@@ -7,6 +7,7 @@ mod install;
 mod internal;
 mod pin;
 mod prune;
+mod release;
 mod rollback;
 mod status;
 
@@ -24,6 +25,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Verb::Unpin(verb) => pin::unpin(&verb),
         Verb::Prune(verb) => prune::run(&verb),
         Verb::Image(verb) => image::run(&verb),
+        Verb::Release(verb) => release::run(&verb),
         Verb::Completions { shell } => completions::completions(shell),
         Verb::Man { directory } => completions::man(&directory),
         Verb::Internal(verb) => internal::run(&verb),

@@ -8,15 +8,10 @@ use serde_json::json;
 
 use crate::{
     OciError, Reader,
-    manifest::{self, OCI_INDEX, OCI_MANIFEST},
+    manifest::{self, EMPTY, EMPTY_TYPE, OCI_INDEX, OCI_MANIFEST},
     reader::asked,
     registry::fallback_tag,
 };
-
-/// A configuration for what has none (OCI image specification, "Guidance for an Empty Descriptor").
-const EMPTY: &[u8] = b"{}";
-/// Its media type.
-const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
 
 /// What a reference names: a manifest or an index, as served.
 #[derive(Debug, Clone)]

@@ -3,7 +3,7 @@
 //! Owns reading and checking; what an image means, whether it is trusted and what becomes of it is for others to say.
 //! [`Reader::resolve`] finds an image and checks manifest and configuration, [`Reader::fetch`] brings the layers that
 //! the store lacks; then the caller names the image with `Store::commit_image`. [`Reader::attach`] and
-//! [`Reader::referrers`] write and list what belongs to an image, [`Beside`] reads what lies there without a word on it.
+//! [`Reader::referrers`] write and list what belongs to an image, [`Beside`] reads what lies there without a word on it, [`Files`] a set of named files.
 //!
 //! ```text
 //! reference -> manifest (digest) -> configuration (digest, size) -> layers: digest, size | diff_id -> store
@@ -22,6 +22,7 @@ mod config;
 mod decompress;
 mod error;
 mod fetch;
+mod files;
 mod layers;
 mod local;
 mod manifest;
@@ -36,6 +37,7 @@ pub use config::ReaderConfig;
 pub use decompress::{Compression, ZSTD_WINDOW_LOG};
 pub use error::{ConfigError, OciError};
 pub use fetch::LAYERS_AT_ONCE;
+pub use files::{FILES, Files};
 pub use layers::{FetchStats, Layer, Progress};
 pub use manifest::running_architecture;
 pub use oci_spec::image::{Descriptor, ImageConfiguration, ImageManifest};

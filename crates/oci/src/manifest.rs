@@ -11,6 +11,10 @@ pub(crate) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+jso
 pub(crate) const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+/// A configuration for what has none (OCI image specification, "Guidance for an Empty Descriptor").
+pub(crate) const EMPTY: &[u8] = b"{}";
+/// Its media type.
+pub(crate) const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
 const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 /// What a registry calls a manifest it has no name for.
