@@ -112,6 +112,13 @@ impl PublicKey {
         Ok(Self { name, key, algorithm, fingerprint })
     }
 
+    /// Takes the 32 bytes of an Ed25519 key; none where they are no key.
+    pub(crate) fn from_ed25519(name: &str, raw: &[u8]) -> Option<Self> {
+        let key = PKey::public_key_from_raw_bytes(raw, Id::ED25519).ok()?;
+        let fingerprint = sha256(&key.public_key_to_der().ok()?);
+        Some(Self { name: name.to_owned(), key, algorithm: Algorithm::Ed25519, fingerprint })
+    }
+
     /// The name in the policy.
     pub fn name(&self) -> &str {
         &self.name
@@ -145,6 +152,14 @@ impl PublicKey {
             },
         };
         made.unwrap_or(false)
+    }
+
+    /// [`PublicKey::verifies`] by the schemes of TUF (specification 4.2.2), where RSA is PSS alone.
+    pub(crate) fn verifies_tuf(&self, message: &[u8], signature: &[u8]) -> bool {
+        match self.algorithm {
+            Algorithm::Rsa => self.hashed(message, signature, Some(Padding::PKCS1_PSS)).unwrap_or(false),
+            Algorithm::Ed25519 | Algorithm::EcdsaP256 => self.verifies(message, signature),
+        }
     }
 
     fn hashed(

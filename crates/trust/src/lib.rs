@@ -3,6 +3,8 @@
 //! Owns the forms a signature over a manifest digest comes in, the keys, and the policy that says which keys must have
 //! signed what; and how signatures are made. It speaks to no registry: [`Carrier`] names the blobs to fetch, [`judge`]
 //! is handed the bytes. It reads files only for [`Policy::read`]. `docs/trust.md` is the reference of the policy file.
+//!
+//! And which release is the newest: [`tuf`] is a client of The Update Framework, with its state on the disk.
 
 mod bundle;
 mod carrier;
@@ -15,6 +17,7 @@ pub mod policy;
 mod sign;
 mod signature;
 mod simple;
+pub mod tuf;
 mod verdict;
 
 pub use carrier::{BUNDLE_TYPE, Blob, Carrier, CarrierError, SIGNATURE_LISTED_AS, signature_tag};

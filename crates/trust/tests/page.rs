@@ -53,3 +53,28 @@ fn the_page_names_limits_and_types() {
         assert!(PAGE.contains(&words), "docs/trust.md lacks '{words}'");
     }
 }
+
+#[test]
+fn the_page_names_the_limits_of_release_metadata() {
+    use rocketos_trust::tuf::limits;
+    let (kib, mib) = (|bytes: u64| format!("{} KiB", bytes >> 10), |bytes: u64| format!("{} MiB", bytes >> 20));
+    for (what, limit) in [
+        ("root document", kib(limits::ROOT_BYTES)),
+        ("timestamp", kib(limits::TIMESTAMP_BYTES)),
+        ("snapshot", mib(limits::SNAPSHOT_BYTES)),
+        ("targets document, delegated ones too", mib(limits::TARGETS_BYTES)),
+        ("target", format!("{}, or {} in memory", mib(limits::TARGET_BYTES), mib(limits::TARGET_BYTES_IN_MEMORY))),
+        ("root versions followed by one update", format!("{}; the next goes on", limits::ROOT_VERSIONS)),
+        ("roles visited in one search", limits::ROLES_VISITED.to_string()),
+        ("roles listed by a snapshot", limits::ROLES.to_string()),
+        ("delegations of one role", limits::DELEGATIONS.to_string()),
+        ("keys of one document", limits::KEYS.to_string()),
+        ("signatures of one document", limits::SIGNATURES.to_string()),
+        ("a delegated role's name, percent-encoded", format!("{} bytes", limits::ROLE_NAME_BYTES)),
+        ("a target's name", format!("{} bytes", limits::TARGET_NAME_BYTES)),
+        ("a pattern of paths", format!("{} bytes", limits::PATTERN_BYTES)),
+    ] {
+        let row = format!("| {what} | {limit} |");
+        assert!(PAGE.contains(&row), "docs/trust.md lacks '{row}'");
+    }
+}

@@ -9,7 +9,7 @@ use serde::{
 use serde_json::{Map, Value};
 
 /// A JSON value whose objects have each field once.
-pub(super) struct Once(pub(super) Value);
+pub(crate) struct Once(pub(crate) Value);
 
 impl<'de> Deserialize<'de> for Once {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -5,7 +5,7 @@
 
 mod containers;
 mod file;
-mod json;
+pub(crate) mod json;
 mod read;
 
 use std::{
