@@ -332,8 +332,27 @@ pub struct Sign {
 /// `release`.
 #[derive(Debug, Subcommand)]
 pub enum Release {
+    /// Check a channel as a node would, and say which releases it has.
+    Show(Show),
     /// Show how a fleet would take a release, by the decisions its nodes would make.
     Simulate(Simulate),
+}
+
+/// `release show`.
+#[derive(Debug, ClapArgs)]
+pub struct Show {
+    /// Where its metadata is: docker://registry/repository, https://…, http://… or dir:path.
+    #[arg(long, value_name = "PLACE")]
+    pub from: String,
+    /// The channel.
+    #[arg(long, default_value = "stable")]
+    pub channel: String,
+    /// The root metadata to begin with; this machine's where absent.
+    #[arg(long, value_name = "FILE", default_value = "/usr/lib/rocketos/trust/root.json")]
+    pub root: PathBuf,
+    /// Print as JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `release simulate`.

@@ -2,6 +2,7 @@
 
 mod adapters;
 mod args;
+mod channel;
 mod commands;
 mod exit;
 mod host;

@@ -1,0 +1,106 @@
+//! Fetching metadata and targets from a [`Place`].
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use reqwest::{Client, Response, StatusCode, redirect};
+use rocketos_oci::{Files, Reader};
+use rocketos_trust::tuf::{Body, Directory, FileBody, Place as File, Transport, TransportError, encode, limits};
+
+use super::Place;
+
+/// The tag under which a registry has the files.
+pub const TAG: &str = "rocketos-releases";
+/// The folder of the documents, whatever the place.
+const METADATA: &str = "metadata";
+/// The folder of the targets.
+const TARGETS: &str = "targets";
+/// What connecting to a web server may take.
+const CONNECT: Duration = Duration::from_secs(10);
+/// How long it may send nothing.
+const STALL: Duration = Duration::from_secs(30);
+/// What a whole file may take, however evenly its bytes drip.
+const WHOLE: Duration = Duration::from_secs(120);
+/// Redirections that are followed.
+const REDIRECTS: usize = 5;
+
+/// A place that was found.
+pub enum Repository {
+    Registry(Files),
+    Http { client: Client, base: String },
+    Directory(Directory),
+}
+
+/// A file on its way.
+pub enum Arriving {
+    Whole(Option<Vec<u8>>),
+    Http(Response),
+    File(FileBody),
+}
+
+impl Repository {
+    /// Looks at a place; of a registry's, all that follows sees what is there now.
+    pub async fn open(reader: &Reader, place: &Place) -> anyhow::Result<Self> {
+        Ok(match place {
+            Place::Registry(reference) => {
+                let files = reader.beside(reference)?.files(TAG).await?;
+                Self::Registry(files.with_context(|| format!("{reference} has no release metadata: no tag {TAG}"))?)
+            }
+            Place::Http(url) => {
+                let client = Client::builder()
+                    .user_agent("rocketctl")
+                    .connect_timeout(CONNECT)
+                    .read_timeout(STALL)
+                    .timeout(WHOLE)
+                    .redirect(redirect::Policy::limited(REDIRECTS))
+                    .build()
+                    .context("preparing for HTTP")?;
+                Self::Http { client, base: url.as_str().trim_end_matches('/').to_owned() }
+            }
+            Place::Directory(path) => Self::Directory(Directory::new(path.join(METADATA), path.join(TARGETS))),
+        })
+    }
+}
+
+/// A file's path below the place.
+fn path(file: File<'_>, encoded: bool) -> String {
+    match file {
+        File::Metadata(name) => format!("{METADATA}/{name}"),
+        File::Target(name) if encoded => {
+            format!("{TARGETS}/{}", name.split('/').map(encode).collect::<Vec<_>>().join("/"))
+        }
+        File::Target(name) => format!("{TARGETS}/{name}"),
+    }
+}
+
+impl Transport for Repository {
+    type Body = Arriving;
+
+    async fn open(&self, file: File<'_>) -> Result<Option<Arriving>, TransportError> {
+        match self {
+            Self::Registry(files) => {
+                let whole = files.read(&path(file, false), limits::TARGET_BYTES_IN_MEMORY).await?;
+                Ok(whole.map(|bytes| Arriving::Whole(Some(bytes))))
+            }
+            Self::Directory(directory) => Ok(directory.open(file).await?.map(Arriving::File)),
+            Self::Http { client, base } => {
+                let response = client.get(format!("{base}/{}", path(file, true))).send().await?;
+                match response.status() {
+                    // Buckets that may not be listed say 403 of what they do not have.
+                    StatusCode::NOT_FOUND | StatusCode::FORBIDDEN | StatusCode::GONE => Ok(None),
+                    _ => Ok(Some(Arriving::Http(response.error_for_status()?))),
+                }
+            }
+        }
+    }
+}
+
+impl Body for Arriving {
+    async fn piece(&mut self) -> Result<Option<Vec<u8>>, TransportError> {
+        match self {
+            Self::Whole(bytes) => Ok(bytes.take()),
+            Self::Http(response) => Ok(response.chunk().await?.map(|piece| piece.to_vec())),
+            Self::File(file) => file.piece().await,
+        }
+    }
+}
