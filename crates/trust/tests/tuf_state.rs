@@ -262,3 +262,34 @@ fn a_disk_that_may_not_be_written_serves_what_is_there() {
         );
     });
 }
+
+#[test]
+fn what_is_kept_expires_too() {
+    for role in ["snapshot", "targets"] {
+        let (mut repository, mut node) = up_to_date();
+        repository.document(role)["expires"] = json!("2030-01-10T00:00:00Z");
+        repository.publish(&["targets", "snapshot", "timestamp"]);
+        node.refresh(&repository).unwrap();
+        // Nothing is new, the timestamp is good for weeks, and what it names no longer is.
+        node.now += 15 * 86400;
+        let error = node.refresh(&repository).unwrap_err();
+        assert!(matches!(&error, TufError::Expired { role: r, version: 3, .. } if r.name() == role), "{error}");
+    }
+}
+
+#[test]
+fn what_is_kept_is_fetched_again_where_another_digest_is_signed() {
+    for role in ["snapshot", "targets"] {
+        let (mut repository, node) = up_to_date();
+        repository.hashes = true;
+        repository.publish(&["targets", "snapshot", "timestamp"]);
+        node.refresh(&repository).unwrap();
+        // The same version with another content.
+        repository.document(role)["x-more"] = json!(1);
+        repository.publish_as(role, 3);
+        repository.publish_as("snapshot", if role == "snapshot" { 3 } else { 4 });
+        repository.publish(&["timestamp"]);
+        node.refresh(&repository).unwrap();
+        assert_eq!(fs::read(node.file(role)).unwrap(), repository.bytes(&format!("3.{role}.json")));
+    }
+}

@@ -5,7 +5,7 @@
 #[path = "support/tuf.rs"]
 mod support;
 
-use rocketos_trust::tuf::{Client, Directory, Role, Saved, State, TargetName, limits};
+use rocketos_trust::tuf::{Client, Directory, Role, Saved, State, TargetName, TufError, limits};
 use serde_json::json;
 use support::{EARLIER, Key, Node, Repository, at, block_on};
 
@@ -246,4 +246,39 @@ fn an_update_may_move_between_threads() {
     let directory = Directory::new("metadata", "targets");
     let mut client = Client::open(State::open(node.folder.path()).unwrap(), None, directory).unwrap();
     sendable(&client.refresh(at(support::NOW)));
+}
+
+#[test]
+fn a_directory_leads_nowhere_else_and_does_not_wait() {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    let repository = Repository::new();
+    let node = Node::new(&repository);
+    let outside = tempfile::tempdir().unwrap();
+    let stick = tempfile::tempdir().unwrap();
+    repository.write_to(outside.path());
+    repository.write_to(stick.path());
+    let refresh = || {
+        let directory = Directory::new(stick.path(), stick.path().join("targets"));
+        let mut client = Client::open(node.state(), None, directory).unwrap();
+        block_on(client.refresh(at(node.now))).map(|_| ())
+    };
+    let timestamp = stick.path().join("timestamp.json");
+    let replace = |make: &dyn Fn()| {
+        std::fs::remove_file(&timestamp).unwrap();
+        make();
+        refresh()
+    };
+    // A link within is as good as a file.
+    std::fs::copy(&timestamp, stick.path().join("1.timestamp.json")).unwrap();
+    replace(&|| std::os::unix::fs::symlink("1.timestamp.json", &timestamp).unwrap()).unwrap();
+    for make in [
+        &(|| std::os::unix::fs::symlink(outside.path().join("timestamp.json"), &timestamp).unwrap()) as &dyn Fn(),
+        &|| mknodat(CWD, &timestamp, FileType::Fifo, Mode::RUSR, 0).unwrap(),
+    ] {
+        let error = replace(make).unwrap_err();
+        assert!(matches!(error, TufError::Transport { .. }), "{error}");
+    }
+    // What is not there is not there.
+    let error = replace(&|| ()).unwrap_err();
+    assert!(matches!(error, TufError::Missing { .. }), "{error}");
 }
