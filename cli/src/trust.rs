@@ -251,10 +251,16 @@ mod tests {
     fn takes_no_word_on_containers_for_one_on_nodes() {
         let accepts_anything = r#"{"default": [{"type": "insecureAcceptAnything"}]}"#;
         let path = "etc/containers/policy.json";
-        for (origin, advice) in [(Origin::Installer, "--policy unsigned"), (Origin::Node, "/etc/rocketos/trust/policy.toml")] {
+        for (origin, advice) in
+            [(Origin::Installer, "--policy unsigned"), (Origin::Node, "/etc/rocketos/trust/policy.toml")]
+        {
             let refused = verdict(&guard(origin, path, accepts_anything));
             assert_eq!(refused.outcome, Outcome::Refused);
-            assert!(refused.reason.contains("said of containers") && refused.reason.contains(advice), "{}", refused.reason);
+            assert!(
+                refused.reason.contains("said of containers") && refused.reason.contains(advice),
+                "{}",
+                refused.reason
+            );
         }
         // Who names the file has chosen it.
         assert_eq!(verdict(&guard(Origin::File("x".into()), path, accepts_anything)).outcome, Outcome::Unsigned);
