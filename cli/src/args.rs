@@ -87,6 +87,12 @@ pub struct Source {
     /// Transport of --target-imgref.
     #[arg(long, default_value = "registry")]
     pub target_transport: String,
+    /// The channel the node follows afterwards, by the root metadata of the image.
+    #[arg(long, value_name = "NAME", requires = "target_from")]
+    pub target_channel: Option<String>,
+    /// Where the channel's metadata is.
+    #[arg(long, value_name = "PLACE", requires = "target_channel")]
+    pub target_from: Option<String>,
     /// The policy that must allow the image, or 'unsigned' to install whatever it is; that of the image this runs in
     /// where absent.
     #[arg(long, value_name = "FILE|unsigned")]
@@ -147,6 +153,12 @@ pub struct Upgrade {
     /// Boot next what --download-only brought, without asking the registry.
     #[arg(long, conflicts_with_all = ["check", "download_only"])]
     pub from_downloaded: bool,
+    /// Take the newest release of the channel before this node's turn.
+    #[arg(long, conflicts_with = "from_downloaded")]
+    pub now: bool,
+    /// Try again a release that failed here.
+    #[arg(long, conflicts_with = "from_downloaded")]
+    pub retry: bool,
     /// Reboot into what boots next, if that is not what runs.
     #[arg(long)]
     pub apply: bool,
@@ -162,7 +174,18 @@ pub struct Upgrade {
 #[derive(Debug, ClapArgs)]
 pub struct Switch {
     /// The image to follow.
-    pub target: String,
+    #[arg(required_unless_present = "channel", conflicts_with = "channel")]
+    pub target: Option<String>,
+    /// The channel to follow.
+    #[arg(long, value_name = "NAME")]
+    pub channel: Option<String>,
+    /// Where the channel's metadata is: docker://registry/repository, https://…, http://… or dir:path; the place that is
+    /// followed already where absent.
+    #[arg(long, value_name = "PLACE", requires = "channel")]
+    pub from: Option<String>,
+    /// The root metadata to believe what is there by; the image's where absent.
+    #[arg(long, value_name = "FILE", requires = "channel")]
+    pub root: Option<PathBuf>,
     /// Transport of the target, where it does not begin with one.
     #[arg(long, default_value = "registry")]
     pub transport: String,
@@ -386,6 +409,8 @@ pub struct Simulate {
 pub enum Internal {
     /// Declare this boot good.
     Bless,
+    /// Look for something newer, and do with it what update.toml says.
+    Update,
     /// Grow the root file system to the end of its partition.
     Grow,
 }

@@ -5,12 +5,19 @@ use rocketos_model::DeploymentId;
 use serde_json::{Value, json};
 
 /// The document of a machine in these roles.
-pub fn document(roles: &Roles, downloaded: Option<&DeploymentId>) -> Value {
+///
+/// `channel` is what the channel it follows says, `itself` what it does without a person.
+pub fn document(
+    roles: &Roles,
+    downloaded: Option<&DeploymentId>,
+    channel: Option<&Value>,
+    itself: Option<&Value>,
+) -> Value {
     let entry = |deployment: &Option<Deployment>| match deployment {
         Some(deployment) => entry(deployment, downloaded),
         None => Value::Null,
     };
-    let followed = roles.staged.as_ref().or(roles.booted.as_ref());
+    let followed = roles.followed();
     let next = roles.next();
     json!({
         "apiVersion": "org.containers.bootc/v1",
@@ -33,6 +40,8 @@ pub fn document(roles: &Roles, downloaded: Option<&DeploymentId>) -> Value {
             "rocketos": {
                 "next": next.map(|deployment| deployment.id),
                 "downloaded": downloaded,
+                "channel": channel,
+                "itself": itself,
             },
         },
     })
@@ -71,6 +80,7 @@ fn entry(deployment: &Deployment, downloaded: Option<&DeploymentId>) -> Value {
             "deployment": deployment.id,
             "composefsDigest": origin.composefs_digest,
             "variant": origin.variant,
+            "channel": origin.channel,
             "kernel": origin.kernel,
             "good": deployment.is_good(),
             "bootable": deployment.is_bootable(),
@@ -104,6 +114,7 @@ mod tests {
                 variant: Some("dev".into()),
                 created: Some("2026-01-01T00:00:00Z".into()),
                 architecture: "amd64".into(),
+                channel: None,
             },
             entries: tries.map(entry).into_iter().collect(),
             pinned: false,
@@ -121,7 +132,7 @@ mod tests {
     /// The document, which must be what bootc's schema says.
     fn valid(roles: &Roles, downloaded: Option<&DeploymentId>) -> Value {
         let schema: Value = serde_json::from_str(SCHEMA).unwrap();
-        let document = document(roles, downloaded);
+        let document = document(roles, downloaded, None, None);
         let validator = jsonschema::validator_for(&schema).unwrap();
         let errors: Vec<_> =
             validator.iter_errors(&document).map(|error| format!("{}: {error}", error.instance_path())).collect();

@@ -1,11 +1,16 @@
 //! `rocketctl` installs, upgrades, proves and rolls back Rocket OS.
 
 mod adapters;
+mod advance;
 mod args;
+mod automatic;
+mod bring;
 mod channel;
 mod commands;
+mod config;
 mod exit;
 mod host;
+mod journal;
 mod output;
 mod pull;
 mod trust;

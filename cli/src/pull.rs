@@ -29,11 +29,7 @@ pub struct Puller {
 impl Puller {
     /// Configured as the machine's container tools are.
     pub fn new() -> anyhow::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .context("starting the asynchronous runtime")?;
+        let runtime = runtime()?;
         let reader = Reader::new(ReaderConfig::system())?;
         Ok(Self { runtime, reader })
     }
@@ -74,6 +70,12 @@ impl Puller {
         );
         Ok(image)
     }
+}
+
+/// Runs what waits for the network.
+pub fn runtime() -> anyhow::Result<Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(2).enable_all().build().context("starting the asynchronous runtime")
 }
 
 /// An image that this machine cannot boot.

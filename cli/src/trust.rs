@@ -7,7 +7,8 @@ mod signatures;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use rocketos_model::{ImageReference, ManifestDigest};
+use rocketos_deploy::{DeployError, Node, Remembered, Roles, roles};
+use rocketos_model::{ImageReference, ManifestDigest, layout};
 use rocketos_oci::Resolved;
 use rocketos_trust::{Outcome, Policy, Subject, Verdict, judge};
 use serde_json::{Value, json};
@@ -27,6 +28,8 @@ const LOCAL: &str = "localhost";
 enum Origin {
     /// The node that runs, image and /etc.
     Node,
+    /// The channel that the node follows.
+    Channel,
     /// The image that the installer runs in.
     Installer,
     /// A file that somebody named.
@@ -58,6 +61,32 @@ impl Guard {
         Ok(Self { policy, origin: Origin::Node })
     }
 
+    /// The policy of the node that runs, where it follows a channel from there: the newest one from there outranks the
+    /// image's.
+    pub fn of_channel(remembered: &Remembered) -> anyhow::Result<Self> {
+        let Some(text) = remembered.policy()? else { return Self::of_node() };
+        let newest = Some((layout::trust::POLICY.as_ref(), text.as_str()));
+        let policy = Policy::read_outranked(Path::new(ROOT), newest).context("reading the policy of this node")?;
+        Ok(Self { policy, origin: Origin::Channel })
+    }
+
+    /// The policy of the node that runs, whatever it follows; on a machine that is no node, that of its files.
+    pub fn of_machine() -> anyhow::Result<Self> {
+        let node = match Node::running() {
+            Err(DeployError::NotBooted { .. }) => return Self::of_node(),
+            other => other?,
+        };
+        Self::of_roles(&node, &roles(&node)?)
+    }
+
+    /// The same of a node that is open.
+    pub fn of_roles(node: &Node, roles: &Roles) -> anyhow::Result<Self> {
+        match roles.followed().and_then(|followed| followed.origin.channel.as_ref()) {
+            Some(channel) => Self::of_channel(&node.remembered(&channel.from)),
+            None => Self::of_node(),
+        }
+    }
+
     /// The policy that was given (a file, or the word `unsigned`), else that of the image this runs in.
     pub fn given_or(given: Option<&str>, otherwise: fn() -> anyhow::Result<Self>) -> anyhow::Result<Self> {
         let Some(given) = given else { return otherwise() };
@@ -81,6 +110,7 @@ impl Guard {
     pub fn describe(&self) -> String {
         let whose = match &self.origin {
             Origin::Node => "this node's".to_owned(),
+            Origin::Channel => "the newest of the channel that this node follows".to_owned(),
             Origin::Installer => "that of the image this runs in".to_owned(),
             Origin::File(path) => path.display().to_string(),
             Origin::Typed => "--policy unsigned".to_owned(),
@@ -136,7 +166,7 @@ impl Guard {
         let say = match self.origin {
             Origin::Installer => "say --policy <file>, or --policy unsigned to install whatever it is",
             Origin::Node => "write what is accepted into /etc/rocketos/trust/policy.toml",
-            Origin::File(_) | Origin::Typed => return verdict,
+            Origin::Channel | Origin::File(_) | Origin::Typed => return verdict,
         };
         if self.policy.is_for_containers() && verdict.outcome == Outcome::Unsigned {
             verdict.outcome = Outcome::Refused;

@@ -174,7 +174,7 @@ fn follows_a_root_that_was_rotated() {
 fn refuses_what_was_not_signed_now() {
     let mut scene = Scene::new();
     scene.refuses(&["--channel", "absent"], "absent.json");
-    scene.refuses(&["--channel", "other"], "the document is that of stable");
+    scene.refuses(&["--channel", "other"], "the document is that of the channel stable");
     scene.refuses(&["--channel", "../x"], "not a channel's name");
     // The root is another's.
     fs::write(scene.folder.path().join("root.json"), Repository::new().bytes("1.root.json")).unwrap();

@@ -1,13 +1,15 @@
 //! Fetching metadata and targets from a [`Place`].
 
-use std::time::Duration;
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use anyhow::Context as _;
-use reqwest::{Client, Response, StatusCode, redirect};
+use reqwest::{Client, Response, StatusCode, header::DATE, redirect};
+use rocketos_model::Place;
 use rocketos_oci::{Files, Reader};
 use rocketos_trust::tuf::{Body, Directory, FileBody, Place as File, Transport, TransportError, encode, limits};
-
-use super::Place;
 
 /// The tag under which a registry has the files.
 pub const TAG: &str = "rocketos-releases";
@@ -27,7 +29,7 @@ const REDIRECTS: usize = 5;
 /// A place that was found.
 pub enum Repository {
     Registry(Files),
-    Http { client: Client, base: String },
+    Http { client: Client, base: String, date: Mutex<Option<String>> },
     Directory(Directory),
 }
 
@@ -55,10 +57,19 @@ impl Repository {
                     .redirect(redirect::Policy::limited(REDIRECTS))
                     .build()
                     .context("preparing for HTTP")?;
-                Self::Http { client, base: url.as_str().trim_end_matches('/').to_owned() }
+                Self::Http { client, base: url.clone(), date: Mutex::default() }
             }
             Place::Directory(path) => Self::Directory(Directory::new(path.join(METADATA), path.join(TARGETS))),
         })
+    }
+
+    /// What the server's clock says, as far as it was heard (RFC 9110, 6.6.1); a directory has none.
+    pub fn date(&self) -> Option<String> {
+        match self {
+            Self::Registry(files) => files.date().map(str::to_owned),
+            Self::Http { date, .. } => date.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            Self::Directory(_) => None,
+        }
     }
 }
 
@@ -83,8 +94,11 @@ impl Transport for Repository {
                 Ok(whole.map(|bytes| Arriving::Whole(Some(bytes))))
             }
             Self::Directory(directory) => Ok(directory.open(file).await?.map(Arriving::File)),
-            Self::Http { client, base } => {
+            Self::Http { client, base, date } => {
                 let response = client.get(format!("{base}/{}", path(file, true))).send().await?;
+                if let Some(said) = response.headers().get(DATE).and_then(|value| value.to_str().ok()) {
+                    *date.lock().unwrap_or_else(PoisonError::into_inner) = Some(said.to_owned());
+                }
                 match response.status() {
                     // Buckets that may not be listed say 403 of what they do not have.
                     StatusCode::NOT_FOUND | StatusCode::FORBIDDEN | StatusCode::GONE => Ok(None),

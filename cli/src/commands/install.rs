@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 use rocketos_deploy::{Activation, Node, check_disk, check_filesystem, check_kernel, open_new_disk, populate, stage};
-use rocketos_model::{ImageReference, layout};
+use rocketos_model::{Follow, ImageReference, layout};
 use rocketos_oci::Resolved;
 use rocketos_store::Verity;
 use serde::Deserialize;
@@ -15,6 +15,7 @@ use serde::Deserialize;
 use crate::{
     adapters::repart,
     args::{Filesystem, Install, Source, ToDisk, ToFilesystem},
+    channel,
     output::Reporter,
     pull::{self, Puller},
     trust::Guard,
@@ -109,12 +110,16 @@ fn own_image() -> anyhow::Result<ImageReference> {
 }
 
 /// What is installed, and what the node follows afterwards.
-fn references(source: &Source) -> anyhow::Result<(ImageReference, ImageReference)> {
+fn references(source: &Source) -> anyhow::Result<(ImageReference, Follow)> {
     let from: ImageReference = match &source.source_imgref {
         Some(text) => text.parse()?,
         None => own_image()?,
     };
-    let follow = match &source.target_imgref {
+    let channel = match (&source.target_channel, &source.target_from) {
+        (Some(name), Some(from)) => Some(channel::followed(name, from)?),
+        _ => None,
+    };
+    let image = match &source.target_imgref {
         Some(text) => pull::reference(&source.target_transport, text)?,
         // podman's storage is not there on the node; the name under which it came from a registry is.
         None => match &from {
@@ -124,7 +129,7 @@ fn references(source: &Source) -> anyhow::Result<(ImageReference, ImageReference
             other => other.clone(),
         },
     };
-    Ok((from, follow))
+    Ok((from, Follow { image, channel }))
 }
 
 /// Makes what reading podman's storage takes: it spools each layer to a directory that a container of a sealed image
@@ -140,14 +145,14 @@ fn prepare_spool(from: &ImageReference) -> anyhow::Result<()> {
 fn find(
     source: &Source,
     from: &ImageReference,
-    follow: &ImageReference,
+    follow: &Follow,
     reporter: &Reporter,
 ) -> anyhow::Result<(Puller, Resolved)> {
     let guard = Guard::given_or(source.policy.as_deref(), Guard::of_installer)?;
     reporter.note(&guard.describe());
     let puller = Puller::new()?;
     let resolved = puller.resolve(from).with_context(|| format!("resolving {from}"))?;
-    guard.require(&puller, &resolved, Some(follow), reporter)?;
+    guard.require(&puller, &resolved, Some(&follow.image), reporter)?;
     pull::check_bootable(&resolved).with_context(|| format!("checking {from}"))?;
     Ok((puller, resolved))
 }
@@ -201,7 +206,7 @@ fn deploy(
     node: &Node,
     puller: &Puller,
     resolved: &Resolved,
-    follow: &ImageReference,
+    follow: &Follow,
     reporter: &Reporter,
 ) -> anyhow::Result<()> {
     reporter.step("Pulling");

@@ -3,7 +3,12 @@
 use indicatif::HumanBytes;
 use rocketos_deploy::{Node, bless, grow_root, prune};
 
-use crate::args::Internal;
+use super::follow;
+use crate::{
+    args::{Internal, Progress},
+    automatic::{self, Looked},
+    output::Reporter,
+};
 
 /// Runs it.
 pub fn run(verb: &Internal) -> anyhow::Result<()> {
@@ -19,9 +24,28 @@ pub fn run(verb: &Internal) -> anyhow::Result<()> {
             super::prune::report(&pruned);
             Ok(())
         }
+        Internal::Update => update(),
         Internal::Grow => {
             println!("The root file system has {}.", HumanBytes(grow_root()?));
             Ok(())
         }
     }
+}
+
+/// What the timer runs; what it prints is for the journal.
+fn update() -> anyhow::Result<()> {
+    let reporter = Reporter::new(&Progress { quiet: true, progress_fd: None })?;
+    match automatic::look(&reporter)? {
+        Looked::Off => println!("Updates by itself are off (update.toml)."),
+        Looked::Stayed(advanced) => follow::end(false, &advanced)?,
+        Looked::Rebooting(advanced) => {
+            follow::end(false, &advanced)?;
+            println!("Rebooting.");
+        }
+        Looked::Waits(advanced, reason) => {
+            follow::end(false, &advanced)?;
+            println!("The reboot waits: {reason}.");
+        }
+    }
+    Ok(())
 }

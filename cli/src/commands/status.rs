@@ -1,10 +1,14 @@
 //! `status`.
 
+use chrono::Utc;
 use rocketos_deploy::{Deployment, Node, Roles, roles};
+use serde_json::json;
 
 use crate::{
     args::{Format, Status},
-    host,
+    automatic::Schedule,
+    channel::outlook,
+    exit, host,
 };
 
 /// Says what runs, what boots next and what is kept.
@@ -12,12 +16,28 @@ pub fn run(args: &Status) -> anyhow::Result<()> {
     let node = Node::running()?;
     let mut roles = roles(&node)?;
     let downloaded = node.downloaded()?;
+    let outlook = outlook(&node, &roles)?;
     if args.booted {
         roles = Roles { booted: roles.booted, ..Roles::default() };
     }
+    // A schedule that cannot be read is no reason to say nothing.
+    let itself = Schedule::of_node().and_then(|schedule| schedule.outlook(&roles, Utc::now()));
+    let itself = itself.unwrap_or_else(|error| {
+        let text = exit::chain(&error);
+        (format!("nothing: {text}"), json!({ "error": text }))
+    });
     match args.json || args.format == Some(Format::Json) {
-        true => println!("{}", host::document(&roles, downloaded.as_ref())),
-        false => print!("{}", human(&roles)),
+        true => {
+            let said = outlook.as_ref().map(|(_, said)| said);
+            println!("{}", host::document(&roles, downloaded.as_ref(), said, Some(&itself.1)));
+        }
+        false => {
+            print!("{}", human(&roles));
+            if let Some((text, _)) = outlook {
+                println!("follows: {text}");
+            }
+            println!("by itself: {}", itself.0);
+        }
     }
     Ok(())
 }

@@ -24,6 +24,11 @@ impl Deployment {
         self.entries.iter().any(Entry::is_good)
     }
 
+    /// True when it was tried until no tries were left.
+    pub fn has_failed(&self) -> bool {
+        !self.entries.is_empty() && !self.is_good() && !self.is_bootable()
+    }
+
     /// True when the loader may boot it by itself.
     pub fn is_bootable(&self) -> bool {
         self.entries.iter().any(|entry| entry.name.bootable())
@@ -49,6 +54,11 @@ impl Roles {
     /// All deployments.
     pub fn all(&self) -> impl Iterator<Item = &Deployment> {
         self.booted.iter().chain(&self.staged).chain(&self.rollback).chain(&self.others)
+    }
+
+    /// Whose origin says what this node follows: the newest that was meant to run.
+    pub fn followed(&self) -> Option<&Deployment> {
+        self.staged.as_ref().or(self.booted.as_ref())
     }
 
     /// What boots next.
@@ -128,6 +138,7 @@ mod tests {
                 variant: None,
                 created: None,
                 architecture: "amd64".into(),
+                channel: None,
             },
             entries: entries
                 .iter()

@@ -38,7 +38,7 @@ fn act(verb: &str, node: &Node) {
             let new = images.iter().find(|image| image.deployment() != good && !is_old(node, image)).unwrap();
             assert!(known.len() <= 3);
             let image = node.store.open_image(new).unwrap().unwrap();
-            stage(node, &image, &reference(), Activation::Tried).map(drop).unwrap();
+            stage(node, &image, &reference().into(), Activation::Tried).map(drop).unwrap();
         }
         "bless" => bless(node).map(drop).unwrap(),
         // A person who does not know whether it went through says where to.

@@ -185,7 +185,7 @@ fn an_image_whose_kernel_is_not_its_own_is_refused() {
         let bad = sealed("2", seal);
         let image = machine.pull(&bad).unwrap();
         let before = machine.files();
-        let error = stage(&machine.node, &image, &reference(), Activation::Tried).unwrap_err();
+        let error = stage(&machine.node, &image, &reference().into(), Activation::Tried).unwrap_err();
         let message = chain(&error);
         assert!(message.contains(expected), "{seal:?}: {message}");
         assert_same(&machine.files(), &before, "a refused image changed something");

@@ -19,7 +19,7 @@ fn a_full_esp_is_seen_before_anything_is_written() {
     let machine = Machine::with_esp(&[("size", "1400k")]).running(&first);
     let image = machine.pull(&second).unwrap();
     let before = machine.files();
-    let error = stage(&machine.node, &image, &reference(), Activation::Tried).unwrap_err();
+    let error = stage(&machine.node, &image, &reference().into(), Activation::Tried).unwrap_err();
     assert!(matches!(error, DeployError::Boot(BootError::Full { .. })) && error.is_full(), "{error:?}");
     let message = chain(&error);
     for part in ["the ESP is full", "are needed for the kernel", "are free", "'rocketctl prune' may make room"] {
@@ -38,7 +38,7 @@ fn the_esp_may_end_at_any_step() {
         let Some(machine) = Machine::try_with_esp(&[("nr_inodes", &limits)], &first) else { continue };
         let image = machine.pull(&second).unwrap();
         let esp = support::files_of_esp(&machine.esp());
-        match stage(&machine.node, &image, &reference(), Activation::Tried) {
+        match stage(&machine.node, &image, &reference().into(), Activation::Tried) {
             Ok(_) => {
                 assert!(failures >= 3, "only {failures} steps failed: the limits test nothing");
                 return;

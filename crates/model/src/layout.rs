@@ -6,11 +6,14 @@
 //!       EFI/BOOT, EFI/systemd                                  the loader
 //! root  composefs/{meta.json,objects,images,streams}           the store
 //!       state/deploy/<id>/{origin,etc}                         one per deployment
-//!       state/rocketos/{machine-id,lock,downloaded,pins/<id>}             the node's own memory
+//!       state/rocketos/{machine-id,lock,downloaded,pins/<id>}  the node's own memory
+//!       state/rocketos/trust/<place>/…                         what release metadata said
 //!       state/os/default/var                                   /var, unless it has a partition
 //! ```
 
-use crate::DeploymentId;
+use sha2::{Digest as _, Sha256};
+
+use crate::{DeploymentId, Place};
 
 /// Paths on the root partition, relative to its top.
 pub mod root {
@@ -32,6 +35,10 @@ pub mod root {
     pub const DOWNLOADED: &str = "state/rocketos/downloaded";
     /// One empty file per pinned deployment.
     pub const PINS: &str = "state/rocketos/pins";
+    /// One directory per place of release metadata.
+    pub const TRUST: &str = "state/rocketos/trust";
+    /// Who holds the reboot lock of a fleet: this node, while the file is there.
+    pub const REBOOT_LOCK: &str = "state/rocketos/reboot-lock";
     /// `/var` of every deployment, unless it has a partition.
     pub const VAR: &str = "state/os/default/var";
 }
@@ -42,6 +49,24 @@ pub mod deployment {
     pub const ORIGIN: &str = "origin";
     /// Upper and work directory of a persistent /etc, where the image asks for one.
     pub const ETC: &str = "etc";
+}
+
+/// Names inside the directory of a place of release metadata.
+pub mod trust {
+    /// The place, in words.
+    pub const PLACE: &str = "place";
+    /// The root metadata that somebody gave for this place; the image's where absent.
+    pub const ROOT: &str = "root.json";
+    /// The trusted metadata.
+    pub const METADATA: &str = "metadata";
+    /// The newest policy.
+    pub const POLICY: &str = "policy.toml";
+    /// One directory per channel.
+    pub const CHANNELS: &str = "channels";
+    /// In a channel's: its newest document.
+    pub const DOCUMENT: &str = "document.json";
+    /// In a channel's: the newest release that was accepted.
+    pub const ACCEPTED: &str = "accepted.toml";
 }
 
 /// Paths on the EFI system partition, relative to its top.
@@ -78,6 +103,8 @@ pub mod image {
     pub const LOADER: &str = "usr/lib/systemd/boot/efi/systemd-bootaa64.efi";
     /// How /etc, /var and the root are to be mounted (composefs-setup-root's file).
     pub const SETUP_ROOT: &str = "usr/lib/composefs/setup-root-conf.toml";
+    /// The root metadata that nodes of the image begin with.
+    pub const TRUST_ROOT: &str = "usr/lib/rocketos/trust/root.json";
     /// Defaults of `install`, drop-ins in order of their names.
     pub const INSTALL_CONFIG: &str = "usr/lib/bootc/install";
 }
@@ -98,6 +125,12 @@ pub fn deployment_dir(id: &DeploymentId) -> String {
 /// A deployment's directory on the ESP.
 pub fn uki_dir(id: &DeploymentId) -> String {
     format!("{}/{id}", esp::UKIS)
+}
+
+/// The directory of a place of release metadata: named by a hash, for a place has any characters.
+pub fn trust_dir(place: &Place) -> String {
+    let hash = Sha256::digest(place.to_string());
+    format!("{}/{}", root::TRUST, hex::encode(&hash[..16]))
 }
 
 /// The mark of a pinned deployment.
@@ -123,6 +156,7 @@ mod tests {
             root::LOCK,
             root::DOWNLOADED,
             root::PINS,
+            root::REBOOT_LOCK,
             root::VAR,
             esp::ENTRIES,
             esp::LOADER_CONF,
@@ -133,6 +167,15 @@ mod tests {
             esp::LOADER_FALLBACK,
         ] {
             assert!(PAGE.contains(path), "docs/disk-layout.md lacks {path}");
+        }
+        for name in [trust::PLACE, trust::ROOT, trust::METADATA, trust::POLICY]
+            .map(|name| format!("{}/<place>/{name}", root::TRUST))
+        {
+            assert!(PAGE.contains(&name), "docs/disk-layout.md lacks {name}");
+        }
+        for name in [trust::DOCUMENT, trust::ACCEPTED] {
+            let path = format!("{}/<place>/{}/<name>/{name}", root::TRUST, trust::CHANNELS);
+            assert!(PAGE.contains(&path), "docs/disk-layout.md lacks {path}");
         }
         for name in [deployment::ORIGIN, deployment::ETC] {
             let path = format!("{}/<id>/{name}", root::DEPLOY);

@@ -12,10 +12,12 @@ pub mod labels;
 pub mod layout;
 pub mod limits;
 pub mod origin;
+pub mod place;
 pub mod reference;
 
 pub use booted::Booted;
 pub use digest::{BlobDigest, ComposefsDigest, DeploymentId, DiffId, DigestError, ManifestDigest, ObjectId};
 pub use entry::{EntryName, Tries};
-pub use origin::Origin;
+pub use origin::{Follow, Origin};
+pub use place::{Followed, Place, PlaceError};
 pub use reference::{ImageReference, ReferenceError};

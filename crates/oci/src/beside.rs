@@ -62,6 +62,14 @@ impl Beside {
         &self.image
     }
 
+    /// The clock of the registry that served a manifest last; a layout has none.
+    pub(crate) fn date(&self) -> Option<&str> {
+        match &self.place {
+            Place::Registry(repository) => repository.date.as_deref(),
+            Place::Layout(_) => None,
+        }
+    }
+
     /// The manifest under a tag; absent where there is none.
     ///
     /// # Errors

@@ -58,6 +58,11 @@ impl Files {
         self.entries.keys().map(String::as_str)
     }
 
+    /// What the registry's clock said when it served the list (RFC 9110, 6.6.1); absent where it did not.
+    pub fn date(&self) -> Option<&str> {
+        self.place.date()
+    }
+
     /// A file, of at most `limit` bytes; absent where none has the name.
     ///
     /// # Errors

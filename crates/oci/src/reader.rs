@@ -162,7 +162,7 @@ impl Reader {
                 let storage = Storage::open(image).await?;
                 let bytes = storage.manifest().await?;
                 let source = Source::Storage { storage, items: Arc::default() };
-                Ok((source, Served { bytes, media_type: None }))
+                Ok((source, Served { bytes, media_type: None, date: None }))
             }
         }
     }
@@ -224,7 +224,10 @@ struct Followed {
 fn layout(layout: Layout, image: &str, tag: Option<&str>) -> Result<(Source, Served), OciError> {
     let descriptor = layout.select(image, tag)?;
     let digest = manifest::manifest_digest(&format!("the manifest of {image}"), &descriptor)?;
-    let served =
-        Served { bytes: layout.manifest(image, digest)?, media_type: Some(descriptor.media_type().to_string()) };
+    let served = Served {
+        bytes: layout.manifest(image, digest)?,
+        media_type: Some(descriptor.media_type().to_string()),
+        date: None,
+    };
     Ok((Source::Layout(Arc::new(layout)), served))
 }

@@ -91,7 +91,7 @@ impl Source {
     pub(crate) async fn manifest(&mut self, image: &str, digest: ManifestDigest) -> Result<Served, OciError> {
         match self {
             Self::Registry(repository) => repository.manifest(image, &digest.to_string(), Some(digest)).await,
-            Self::Layout(layout) => Ok(Served { bytes: layout.manifest(image, digest)?, media_type: None }),
+            Self::Layout(layout) => Ok(Served { bytes: layout.manifest(image, digest)?, media_type: None, date: None }),
             // The storage holds one image per name, never an index.
             Self::Storage { .. } => Err(OciError::NoSuchImage(format!("{image}@{digest}"))),
         }

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use rocketos_model::ManifestDigest;
+use serde::{Deserialize, Serialize};
 
 use crate::{Channel, Release, Version, wave};
 
 /// The newest release a node ever accepted from the channel.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Accepted {
     /// Its version.
     pub version: Version,
@@ -139,7 +140,8 @@ pub fn decide<'a>(channel: &'a Channel, node: &Node<'a>, wish: Wish, now: DateTi
             let left_by_hand = measure.is_some_and(|(_, digest)| digest == release.digest);
             let newer = measure.is_none_or(|(version, _)| release.version > *version);
             if left_by_hand && !wish.by_hand {
-                waiting.get_or_insert((release, Wait::RolledBack));
+                let failed = node.failed.contains(&release.digest);
+                waiting.get_or_insert((release, if failed { Wait::Failed } else { Wait::RolledBack }));
                 break;
             }
             if !left_by_hand && !newer {

@@ -7,7 +7,10 @@ pub mod channel;
 pub mod decide;
 pub mod simulate;
 pub mod wave;
+pub mod window;
 
 pub use channel::{Channel, ChannelError, Curve, Release, Version};
 pub use decide::{Accepted, Decision, Node, Wait, Why, Wish, decide};
 pub use simulate::{Fleet, Moment, simulate};
+pub use wave::fleet_id;
+pub use window::Window;

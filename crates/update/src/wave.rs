@@ -5,6 +5,10 @@ use sha2::{Digest as _, Sha256};
 
 /// Separates this use of the machine-id from every other.
 const CONTEXT: &[u8] = b"rocketos wave 1\0";
+/// The same for a node's name in its fleet.
+const FLEET: &[u8] = b"rocketos fleet 1\0";
+/// Bytes of such a name.
+const FLEET_BYTES: usize = 16;
 /// Bits of a hash that a `f64` holds exactly.
 const BITS: u32 = 53;
 
@@ -20,6 +24,12 @@ pub fn position(machine_id: &str, digest: &ManifestDigest) -> f64 {
     let mut first = [0; 8];
     first.copy_from_slice(&hash[..8]);
     (u64::from_be_bytes(first) >> (u64::BITS - BITS)) as f64 / (1_u64 << BITS) as f64
+}
+
+/// The node's name to a service that hands out reboot locks: another than its machine-id, which is nobody else's business.
+pub fn fleet_id(machine_id: &str) -> String {
+    let hash = Sha256::new().chain_update(FLEET).chain_update(machine_id.trim().as_bytes()).finalize();
+    hash[..FLEET_BYTES].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use rocketos_deploy::{Activation, populate, stage};
+use rocketos_model::ImageReference;
 use rocketos_oci::{Reader, ReaderConfig};
 use rocketos_store::Verity;
 use rocketos_tests::Registry;
@@ -126,11 +127,11 @@ pub(super) fn pull_and_stage(reference: &str, folder: &Path) -> Result<()> {
     let node = populate(&root, &esp, b"loader", Verity::Optional)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let reader = Reader::new(ReaderConfig::system())?;
-    let reference = reference.parse()?;
+    let reference: ImageReference = reference.parse()?;
     let resolved = runtime.block_on(reader.resolve(&reference))?;
     runtime.block_on(reader.fetch(&resolved, &node.store, &()))?;
     let image = node.store.commit_image(&resolved.manifest, &resolved.config)?;
     ensure!(image.manifest_digest == resolved.manifest_digest, "another manifest was stored than was read");
-    stage(&node, &image, &reference, Activation::Tried).context("staging")?;
+    stage(&node, &image, &reference.into(), Activation::Tried).context("staging")?;
     Ok(())
 }

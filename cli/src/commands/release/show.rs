@@ -2,28 +2,27 @@
 
 use std::fs;
 
-use anyhow::{Context as _, ensure};
-use chrono::{DateTime, SecondsFormat, Utc};
+use anyhow::Context as _;
+use chrono::Utc;
 use rocketos_trust::tuf::State;
-use rocketos_update::{Channel, Release};
+use rocketos_update::Release;
 use serde_json::json;
 
 use crate::{
     args::Show,
-    channel::{self, Published},
+    channel::{self, Published, date},
     pull::Puller,
 };
 
 /// Does it.
 pub fn run(args: &Show) -> anyhow::Result<()> {
-    ensure!(Channel::is_name(&args.channel), "'{}' is not a channel's name", args.channel);
-    let place = args.from.parse()?;
+    let followed = channel::followed(&args.channel, &args.from)?;
     let root = fs::read(&args.root).with_context(|| format!("reading {}", args.root.display()))?;
     let puller = Puller::new()?;
     // Nothing is remembered: who only looks holds the channel to nothing it said before.
     let scratch = tempfile::tempdir().context("making a directory for metadata")?;
     let state = State::open(scratch.path())?;
-    let published = puller.wait(channel::read(puller.reader(), &place, &args.channel, state, Some(&root)))?;
+    let published = puller.wait(channel::read(puller.reader(), &followed, state, Some(&root)))?;
     match args.json {
         true => println!("{:#}", document(&published)),
         false => print(&published),
@@ -31,22 +30,22 @@ pub fn run(args: &Show) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn date(time: impl Into<DateTime<Utc>>) -> String {
-    time.into().to_rfc3339_opts(SecondsFormat::Secs, true)
-}
-
 fn document(published: &Published) -> serde_json::Value {
     json!({
         "rootVersion": published.root,
-        "timestampVersion": published.timestamp,
-        "expires": date(published.expires),
-        "document": published.channel,
+        "timestampVersion": published.documents.timestamp,
+        "expires": date(published.documents.expires),
+        "document": published.documents.channel,
     })
 }
 
 fn print(published: &Published) {
-    let Published { channel, root, timestamp, expires } = published;
-    println!("Channel {}: root {root}, timestamp {timestamp}, expires {}.", channel.channel, date(*expires));
+    let Published { documents, root, doubt } = published;
+    let (channel, timestamp) = (&documents.channel, documents.timestamp);
+    if let Some(doubt) = doubt {
+        eprintln!("{doubt}");
+    }
+    println!("Channel {}: root {root}, timestamp {timestamp}, expires {}.", channel.channel, date(documents.expires));
     let mut releases: Vec<_> = channel.releases.iter().collect();
     releases.sort_by(|a, b| b.version.cmp(&a.version));
     for release in releases {

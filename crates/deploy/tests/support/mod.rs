@@ -145,7 +145,7 @@ impl Machine {
 
     pub fn bring(&self, release: &Release, activation: Activation) -> Result<Staged, DeployError> {
         let image = self.pull(release)?;
-        stage(&self.node, &image, &reference(), activation)
+        stage(&self.node, &image, &reference().into(), activation)
     }
 
     pub fn entries(&self) -> Vec<String> {

@@ -16,7 +16,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use reqwest::{
     Method, Response, StatusCode,
-    header::{ACCEPT, CONTENT_TYPE},
+    header::{ACCEPT, CONTENT_TYPE, DATE},
 };
 use rocketos_model::{ManifestDigest, limits};
 
@@ -156,12 +156,15 @@ pub(crate) struct Repository {
     /// The location itself, behind all mirrors.
     primary: Arc<Endpoint>,
     patience: Patience,
+    /// The server's clock when it last served a manifest, as its `Date` has it.
+    pub(crate) date: Option<String>,
 }
 
 /// A manifest as served.
 pub(crate) struct Served {
     pub(crate) bytes: Vec<u8>,
     pub(crate) media_type: Option<String>,
+    pub(crate) date: Option<String>,
 }
 
 impl Repository {
@@ -179,7 +182,7 @@ impl Repository {
             .map(|location| Endpoint::new(location, config, logins).map(Arc::new))
             .collect::<Result<_, _>>()?;
         let primary = endpoints.last().expect("the location itself is always among them").clone();
-        Ok(Self { endpoints, primary, patience: config.patience })
+        Ok(Self { endpoints, primary, patience: config.patience, date: None })
     }
 
     /// Where to write: never a mirror.
@@ -203,6 +206,7 @@ impl Repository {
             let patience = if last { self.patience } else { self.patience.for_mirror() };
             match patiently(&patience, || manifest(endpoint, image, reference, expected)).await {
                 Ok(served) => {
+                    self.date.clone_from(&served.date);
                     self.endpoints[..=at].rotate_right(1);
                     return Ok(served);
                 }
@@ -240,11 +244,12 @@ async fn manifest(
         value.map(str::to_owned)
     };
     let stated = text(DOCKER_CONTENT_DIGEST).and_then(|value| value.parse::<ManifestDigest>().ok());
+    let date = text(DATE.as_str());
     let media_type = text(CONTENT_TYPE.as_str())
         .map(|value| value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
     let bytes = body(endpoint, response, limits::MANIFEST_BYTES, "the manifest").await?;
     for expected in expected.into_iter().chain(stated) {
         manifest::check_digest(image, expected, &bytes)?;
     }
-    Ok(Served { bytes, media_type })
+    Ok(Served { bytes, media_type, date })
 }

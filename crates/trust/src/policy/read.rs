@@ -138,17 +138,34 @@ impl Policy {
     /// # Errors
     /// When a file is unreadable, too large, or says what is not understood.
     pub fn read(root: &Path) -> Result<Self, PolicyError> {
+        Self::read_outranked(root, None)
+    }
+
+    /// The same where a policy that came over a channel, its path and its text, outranks the image's: it stands in place
+    /// of everything in /usr.
+    ///
+    /// # Errors
+    /// As [`Policy::read`].
+    pub fn read_outranked(root: &Path, newest: Option<(&Path, &str)>) -> Result<Self, PolicyError> {
         let root = Root::open(root)?;
+        let folders = if newest.is_some() { &FOLDERS[1..] } else { &FOLDERS[..] };
         let mut texts: Vec<(PathBuf, String)> = Vec::new();
-        for folder in FOLDERS.iter().rev() {
+        for folder in folders.iter().rev() {
             let path = Path::new("/").join(folder).join(POLICY);
             if let Some(text) = root.text(&path)? {
                 texts.push((path, text));
                 break;
             }
         }
+        if let Some((path, text)) = newest {
+            // Whoever names a key by a file would read it from the image.
+            Self::parse(path, text)?;
+            if texts.is_empty() {
+                texts.push((path.to_owned(), text.to_owned()));
+            }
+        }
         let mut drop_ins: BTreeMap<String, PathBuf> = BTreeMap::new();
-        for folder in FOLDERS {
+        for folder in folders {
             let folder = Path::new("/").join(folder).join(DROP_INS);
             for name in root.drop_ins(&folder)? {
                 drop_ins.insert(name.clone(), folder.join(name));

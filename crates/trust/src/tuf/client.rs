@@ -53,6 +53,11 @@ impl<T: Transport> Client<T> {
         Ok(Self { state, transport, root })
     }
 
+    /// Where the metadata comes from.
+    pub fn transport(&self) -> &T {
+        &self.transport
+    }
+
     /// The trusted root's version.
     pub fn root_version(&self) -> u64 {
         self.root.header.version

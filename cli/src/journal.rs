@@ -1,0 +1,27 @@
+//! What the journal is told besides what a unit prints: entries that programs find by their id.
+//!
+//! | constant | says |
+//! |---|---|
+//! | [`BEFORE_ITS_TURN`] | a release is taken before this node's turn |
+//! | [`STAGED`] | a release boots next |
+//! | [`REBOOTING`] | the node reboots into it by itself |
+
+use log::{Level, Record};
+use systemd_journal_logger::JournalLog;
+
+/// A release is taken before this node's turn.
+pub const BEFORE_ITS_TURN: &str = "7e1f6c52b6a9473c8f2ad3b0c1d94e6a";
+/// A release boots next.
+pub const STAGED: &str = "3f0c9d8e5b7a4d21a6e4f19b72c85d03";
+/// The node reboots into what boots next.
+pub const REBOOTING: &str = "b95a2e7140c84f6db3d7e8a6f05c1b92";
+
+/// Writes an entry. Where no journal listens, nobody would have read it.
+pub fn say(id: &str, text: &str, fields: &[(&str, &str)]) {
+    let Ok(journal) = JournalLog::new() else { return };
+    let extra = [("MESSAGE_ID", id)].into_iter().chain(fields.iter().copied());
+    let journal = journal.with_extra_fields(extra).with_syslog_identifier("rocketctl".to_owned());
+    // One that is gone meanwhile is no reason to stop.
+    let _ = journal
+        .journal_send(&Record::builder().level(Level::Info).target("rocketctl").args(format_args!("{text}")).build());
+}
