@@ -141,10 +141,8 @@ pub async fn look(
     let state = State::open(remembered.metadata())?;
     let published = read(reader, followed, state, root).await?;
     let Documents { policy, text, .. } = &published.documents;
-    if let Some(policy) = policy
-        && remembered.policy()?.as_ref() != Some(policy)
-    {
-        remembered.keep_policy(policy)?;
+    if remembered.policy()? != *policy {
+        remembered.keep_policy(policy.as_deref())?;
     }
     remembered.keep_document(&followed.name, text)?;
     Ok(published)

@@ -1,4 +1,5 @@
 //! Machines that live: installing, booting, upgrading, rolling back.
 
+mod channel;
 mod fallback;
 mod life;

@@ -91,3 +91,94 @@ impl<'a> Client<'a> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{BufRead as _, BufReader, Read as _, Write as _},
+        net::TcpListener,
+        thread,
+    };
+
+    use rocketos_deploy::populate;
+    use rocketos_store::Verity;
+
+    use super::*;
+
+    /// A service that gives these answers, one to each request, and says what it was asked.
+    fn serve(answers: Vec<(&'static str, &'static str)>) -> (RebootLock, thread::JoinHandle<Vec<String>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/fleet/", listener.local_addr().unwrap()).parse().unwrap();
+        let asked = move |(status, body): (&str, &str)| {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut reader = BufReader::new(stream.try_clone().unwrap());
+            let (mut head, mut length) = (String::new(), 0);
+            loop {
+                let mut line = String::new();
+                reader.read_line(&mut line).unwrap();
+                if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                    length = value.trim().parse().unwrap();
+                }
+                if line == "\r\n" {
+                    break;
+                }
+                head.push_str(&line);
+            }
+            let mut sent = vec![0; length];
+            reader.read_exact(&mut sent).unwrap();
+            write!(stream, "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len())
+                .unwrap();
+            format!("{head}{}", String::from_utf8(sent).unwrap())
+        };
+        let server = thread::spawn(move || answers.into_iter().map(asked).collect());
+        (RebootLock { url, group: "workers".to_owned() }, server)
+    }
+
+    fn node(folder: &tempfile::TempDir) -> Node {
+        let esp = folder.path().join("efi");
+        std::fs::create_dir_all(&esp).unwrap();
+        populate(folder.path(), &esp, b"MZ", Verity::Optional).unwrap()
+    }
+
+    #[test]
+    fn takes_and_gives_back_as_zincati_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let node = node(&folder);
+        let refused = r#"{"kind": "failed_lock_semaphore_full", "value": "all 1 slots are taken"}"#;
+        let (lock, server) = serve(vec![("409 Conflict", refused), ("200 OK", ""), ("500 No", "no"), ("200 OK", "")]);
+        let client = Client::new(&lock, &node).unwrap();
+        client.release().unwrap();
+        let said = client.take().unwrap().unwrap();
+        assert_eq!(said, "all 1 slots are taken (failed_lock_semaphore_full)");
+        assert_eq!(client.take().unwrap(), None);
+        assert!(client.release().unwrap_err().to_string().contains("did not take the reboot lock back"));
+        assert!(node.may_hold_reboot_lock().unwrap(), "it is given back the next time");
+        client.release().unwrap();
+        client.release().unwrap();
+        let asked = server.join().unwrap();
+        let paths: Vec<_> = asked.iter().map(|request| request.split(' ').nth(1).unwrap()).collect();
+        let (take, back) = ("/fleet/v1/pre-reboot", "/fleet/v1/steady-state");
+        assert_eq!(paths, [take, take, back, back]);
+        for request in asked {
+            assert!(request.starts_with("POST ") && request.contains("fleet-lock-protocol: true"), "{request}");
+            let id = fleet_id(&machine_id().unwrap());
+            let body = format!("{{\"client_params\":{{\"group\":\"workers\",\"id\":\"{id}\"}}}}");
+            assert!(request.ends_with(&body), "{request}");
+        }
+    }
+
+    #[test]
+    fn who_says_nothing_of_the_kind_has_not_agreed() {
+        let folder = tempfile::tempdir().unwrap();
+        let node = node(&folder);
+        let (lock, server) = serve(vec![("302 Found", ""), ("404 Not Found", "<html>")]);
+        let client = Client::new(&lock, &node).unwrap();
+        for status in ["302", "404"] {
+            let error = client.take().unwrap_err().to_string();
+            assert!(error.contains(status) && error.contains("no reboot lock says"), "{error}");
+        }
+        server.join().unwrap();
+        assert!(format!("{:#}", client.take().unwrap_err()).contains("asking http://"));
+        assert!(node.may_hold_reboot_lock().unwrap());
+    }
+}

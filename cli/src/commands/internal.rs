@@ -34,7 +34,7 @@ pub fn run(verb: &Internal) -> anyhow::Result<()> {
 
 /// What the timer runs; what it prints is for the journal.
 fn update() -> anyhow::Result<()> {
-    let reporter = Reporter::new(&Progress { quiet: true, progress_fd: None })?;
+    let reporter = Reporter::new(&Progress { quiet: false, progress_fd: None })?;
     match automatic::look(&reporter)? {
         Looked::Off => println!("Updates by itself are off (update.toml)."),
         Looked::Stayed(advanced) => follow::end(false, &advanced)?,

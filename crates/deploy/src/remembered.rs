@@ -28,25 +28,24 @@ impl Remembered {
         self.directory.join(layout::trust::METADATA)
     }
 
-    /// The file of the newest policy from there.
-    pub fn policy_path(&self) -> PathBuf {
-        self.directory.join(layout::trust::POLICY)
-    }
-
     /// The newest policy from there.
     ///
     /// # Errors
     /// When the disk cannot be read.
     pub fn policy(&self) -> Result<Option<String>, DeployError> {
-        files::read(&self.policy_path())
+        files::read(&self.directory.join(layout::trust::POLICY))
     }
 
-    /// Keeps a policy in place of the one before.
+    /// Keeps a policy in place of the one before; none, where there is none any more.
     ///
     /// # Errors
     /// When the disk cannot be written; then the one before is kept.
-    pub fn keep_policy(&self, text: &str) -> Result<(), DeployError> {
-        self.keep(self.policy_path(), text)
+    pub fn keep_policy(&self, text: Option<&str>) -> Result<(), DeployError> {
+        let path = self.directory.join(layout::trust::POLICY);
+        match text {
+            Some(text) => self.keep(path, text),
+            None => files::remove(&path),
+        }
     }
 
     /// The root metadata that somebody gave for the place.

@@ -131,7 +131,13 @@ const CHECKS: &[Check] = &[
         "By it the node judges the next image; without one it refuses every upgrade.",
         trust::policy,
     ),
+    warning(
+        "trust-policy-etc",
+        "What lies in /etc outranks the newest policy of a channel, whose keys may have changed since.",
+        trust::etc,
+    ),
     fatal("trust-policy-syntax", "By a policy that cannot be read nothing is accepted.", trust::syntax),
+    fatal("trust-root", "By root metadata that cannot be read no channel can be followed.", trust::root),
     fatal("utf8", "bootc's ostree backend knows only UTF-8 names.", content::utf8),
     fatal("var-content", "What the image has in /var is lost: the node's /var takes its place.", content::var),
     fatal("var-run", "/var/run is a link to /run, or nothing.", contract::var_run),

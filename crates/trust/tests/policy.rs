@@ -312,3 +312,29 @@ fn prints_itself() {
     );
     assert_eq!(Policy::default().to_string(), "no policy: nothing is accepted\n");
 }
+
+#[test]
+fn a_channels_policy_stands_in_place_of_the_images() {
+    let etc = "etc/rocketos/trust/policy.d/50-local.toml";
+    let unsigned = |prefix: &str| entry(prefix, "accept = 'unsigned'");
+    let newest = format!("{}{}", key_tables(&["ecdsa"]), entry("a.b", "accept = 'signed'\nkeys = ['ecdsa']"));
+    let path = Path::new("policy.toml of the channel");
+    let read = |files: &[(&str, &str)], text: &str| Policy::read_outranked(root(files).path(), Some((path, text)));
+    let outcomes = |policy: Policy| ["a.b", "c.d", "e.f"].map(|place| outcome(&policy, &format!("docker://{place}/x")));
+    let (signed, refused, lax) = (Outcome::Signed, Outcome::Refused, Outcome::Unsigned);
+    let image = [(MAIN, &*unsigned("a.b")), ("usr/lib/rocketos/trust/policy.d/a.toml", &*unsigned("c.d"))];
+    assert_eq!(outcomes(Policy::read(root(&image).path()).unwrap()), [lax, lax, refused]);
+    assert_eq!(outcomes(read(&image, &newest).unwrap()), [signed, refused, refused]);
+    assert_eq!(outcomes(read(&[], &newest).unwrap()), [signed, refused, refused], "also where the image has none");
+    // What is said on the node itself still counts.
+    let local = [image[0], image[1], (etc, &*unsigned("e.f"))];
+    assert_eq!(outcomes(read(&local, &newest).unwrap()), [signed, refused, lax]);
+    let whole = [image[0], (ETC, &*unsigned("e.f"))];
+    assert_eq!(outcomes(read(&whole, &newest).unwrap()), [refused, refused, lax]);
+    // It brings its keys, and a fault in it is never a reason to take the image's.
+    for (text, says) in [("[key.k]\nfile = 'k.pub'\n", "'pem' instead of 'file'"), ("[", "policy.toml of the channel")]
+    {
+        let error = read(&local, text).unwrap_err();
+        assert!(chain(&error).contains(says), "{}", chain(&error));
+    }
+}

@@ -176,6 +176,12 @@ fn waits_for_halt_failure_and_turn() {
     let failed = Case { failed: &["2"], ..runs("1") };
     assert_eq!(failed.on(&[("2", "")]), "wait 2: failed");
     assert_eq!(failed.on(&[("2", ""), ("3", "")]), "take 3");
+    let accepted = Case { accepted: Some("2"), ..failed.clone() };
+    assert_eq!(accepted.on(&[("2", "")]), "wait 2: failed", "it was accepted before it failed");
+    let by_hand = Wish { by_hand: true, ..Wish::default() };
+    assert_eq!(Case { wish: by_hand, ..accepted.clone() }.on(&[("2", "")]), "wait 2: failed");
+    let retry = Wish { retry: true, by_hand: true, ..Wish::default() };
+    assert_eq!(Case { wish: retry, ..accepted }.on(&[("2", "")]), "take 2");
     assert_eq!(Case { wish: Wish { retry: true, ..Wish::default() }, ..failed }.on(&[("2", "")]), "take 2");
     assert_eq!(runs("1").on(&[("2", CLOSED)]), "wait 2: no turn");
     assert_eq!(Case { wish: Wish { now: true, ..Wish::default() }, ..runs("1") }.on(&[("2", CLOSED)]), "take 2");

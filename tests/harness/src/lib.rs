@@ -9,6 +9,7 @@
 pub mod command;
 pub mod credentials;
 pub mod fixture;
+pub mod fleet_lock;
 pub mod guest;
 pub mod images;
 pub mod installer;
@@ -16,16 +17,19 @@ pub mod installer;
 pub mod offline;
 pub mod paths;
 pub mod progress;
+pub mod publisher;
 pub mod qemu;
 pub mod registry;
 pub mod tools;
 
 pub use credentials::Credentials;
+pub use fleet_lock::FleetLock;
 pub use guest::{Guest, Output};
 pub use images::{Images, Release};
 #[cfg(feature = "offline")]
 pub use offline::OfflineDisk;
 pub use progress::Progress;
+pub use publisher::Publisher;
 pub use qemu::{Bus, Disk, Ended, Format, Machine, Running};
 pub use registry::Registry;
 pub use tools::Tools;

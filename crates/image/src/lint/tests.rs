@@ -30,7 +30,7 @@ fn finds_nothing_wrong_with_a_sealed_image() {
 #[test]
 fn finds_each_fault_by_its_name() {
     type Fault = fn(&Path);
-    let faults: [(&str, Fault); 18] = [
+    let faults: [(&str, Fault); 20] = [
         ("api-base-directories", |root| fs::remove_dir(root.join("proc")).unwrap()),
         ("baseimage-root", |root| fs::remove_file(root.join("ostree")).unwrap()),
         ("baseimage-composefs", |root| fs::remove_file(root.join("usr/lib/ostree/prepare-root.conf")).unwrap()),
@@ -50,6 +50,11 @@ fn finds_each_fault_by_its_name() {
         }),
         ("trust-policy", |root| fs::remove_file(root.join(POLICY)).unwrap()),
         ("trust-policy", |root| fs::write(root.join(POLICY), "[default]\naccept = 'unsigned'\n").unwrap()),
+        ("trust-policy-etc", |root| {
+            fs::create_dir_all(root.join("etc/rocketos/trust/policy.d")).unwrap();
+            fs::write(root.join("etc/rocketos/trust/policy.d/a.toml"), "").unwrap();
+        }),
+        ("trust-root", |root| fs::write(root.join("usr/lib/rocketos/trust/root.json"), "{}").unwrap()),
         ("trust-policy-syntax", |root| fs::write(root.join(POLICY), "[default]\n").unwrap()),
         ("var-content", |root| write(root, "var/lib/x")),
     ];

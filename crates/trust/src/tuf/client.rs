@@ -269,6 +269,14 @@ fn own_root(bytes: &[u8]) -> Result<Root, TufError> {
     Ok(root)
 }
 
+/// Checks that root metadata is what a node could begin with, whenever it expires; its version.
+///
+/// # Errors
+/// When it is no root that its own keys signed.
+pub fn check_root(bytes: &[u8]) -> Result<u64, TufError> {
+    own_root(bytes).map(|root| root.header.version)
+}
+
 /// Keeps a root that may be trusted in place of another.
 fn keep_root(state: &State, old: &Root, new: Root, bytes: &[u8]) -> Result<Root, TufError> {
     if old.rotated_in(&new) {

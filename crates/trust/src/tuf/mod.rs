@@ -28,7 +28,7 @@ mod targets;
 mod time;
 mod transport;
 
-pub use client::{Client, Fresh};
+pub use client::{Client, Fresh, check_root};
 pub use error::TufError;
 pub use metadata::TargetFile;
 pub use name::{DelegatedName, Role, TargetName, encode};
