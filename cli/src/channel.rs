@@ -12,6 +12,7 @@ use rocketos_update::Channel;
 
 pub use self::place::Place;
 use self::repository::Repository;
+pub use self::repository::{KIND, TAG, there};
 
 /// A channel's document, and the metadata that named it.
 #[derive(Debug)]

@@ -6,7 +6,9 @@ mod channel;
 mod commands;
 mod exit;
 mod host;
+mod keys;
 mod output;
+mod publisher;
 mod pull;
 mod trust;
 

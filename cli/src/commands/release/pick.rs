@@ -1,0 +1,43 @@
+//! `release halt`, `resume` and `recall`.
+
+use anyhow::ensure;
+use rocketos_update::Release;
+
+use super::opening;
+use crate::{
+    args::{Pick, Recall},
+    publisher::Publisher,
+};
+
+/// Drafts that nodes which have not taken a release wait.
+pub fn halt(args: &Pick) -> anyhow::Result<()> {
+    change(args, "is halted already", |release| !std::mem::replace(&mut release.halted, true))
+}
+
+/// Drafts that they wait no longer.
+pub fn resume(args: &Pick) -> anyhow::Result<()> {
+    change(args, "is not halted", |release| std::mem::replace(&mut release.halted, false))
+}
+
+/// Drafts that nodes which have a release leave it.
+pub fn recall(args: &Recall) -> anyhow::Result<()> {
+    ensure!(!args.reason.trim().is_empty(), "--reason says nothing, and nodes repeat it");
+    change(&args.pick, "is recalled already, for this reason", |release| {
+        let reason = Some(args.reason.clone());
+        std::mem::replace(&mut release.recalled, reason.clone()) != reason
+    })
+}
+
+/// Changes each release of a version; `change` says whether it did.
+fn change(args: &Pick, otherwise: &str, change: impl Fn(&mut Release) -> bool) -> anyhow::Result<()> {
+    let mut publisher = Publisher::open(&args.desk.dir)?;
+    let mut channel = publisher.existing_channel(&args.channel)?;
+    let version = opening::version(&args.version)?;
+    let mut changed = false;
+    for release in opening::of_version(&mut channel.releases, &version, &args.channel)? {
+        changed |= change(release);
+    }
+    ensure!(changed, "{version} in channel {} {otherwise}", args.channel);
+    let lost = publisher.draft_channel(&channel)?;
+    publisher.finish(lost, args.desk.json)
+}
