@@ -27,7 +27,7 @@ pub fn signer(spec: &str) -> anyhow::Result<Box<dyn Signer>> {
     Ok(Box::new(PrivateKey::from_pem(&name(path), &read(path)?)?))
 }
 
-/// The public key; of a file also where that has the private one.
+/// The public key. A file has that alone: private ones stay where they are used.
 pub fn public(spec: &str) -> anyhow::Result<PublicKey> {
     if spec.starts_with(token::SCHEME) || spec.starts_with(EXEC) {
         return Ok(signer(spec)?.public_key().clone());

@@ -83,10 +83,16 @@ impl Token {
         let uri = Uri::parse(text).with_context(|| format!("'{text}' is no PKCS#11 URI of a key"))?;
         let mut command = command(&uri)?;
         command.args(["--read-object", "--type", "pubkey"]);
-        let der = ask(&mut command, &[], limits::KEY_BYTES).with_context(|| format!("reading the key {text}"))?;
-        let key = PKey::public_key_from_der(&der).with_context(|| format!("reading the public key of {text}"))?;
+        let found = ask(&mut command, &[], limits::KEY_BYTES).with_context(|| format!("reading the key {text}"))?;
+        // DER, but PEM of an Ed25519 key.
+        let pem = match found.starts_with(b"-----BEGIN") {
+            true => found,
+            false => PKey::public_key_from_der(&found)
+                .and_then(|key| key.public_key_to_pem())
+                .with_context(|| format!("reading the public key of {text}"))?,
+        };
         let name = uri.object.clone().unwrap_or_else(|| text.to_owned());
-        let public = PublicKey::from_pem(&name, &key.public_key_to_pem()?)?;
+        let public = PublicKey::from_pem(&name, &pem)?;
         Ok(Self { uri, public })
     }
 

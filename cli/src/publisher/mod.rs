@@ -162,7 +162,8 @@ impl Publisher {
     pub fn finish(&self, lost: usize, json: bool) -> anyhow::Result<()> {
         let report = Report::new(&self.repository, lost)?;
         self.save_draft()?;
-        report.print(json)
+        report.print(json);
+        Ok(())
     }
 }
 

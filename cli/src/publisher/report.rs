@@ -110,20 +110,29 @@ impl Report {
         if self.lost > 0 {
             text += &format!("The draft changed: {} signatures of the one before are discarded.\n", self.lost);
         }
-        text += "Signatures:\n";
-        for standing in &self.standings {
-            text += &format!("  {standing}\n");
+        text + &self.signatures()
+    }
+
+    /// Who signed, and who still has to.
+    fn signatures(&self) -> String {
+        let lines: String = self.standings.iter().map(|standing| format!("  {standing}\n")).collect();
+        format!("Signatures:\n{lines}")
+    }
+
+    /// Prints only who signed, for whoever read the rest before; programs get all of it.
+    pub fn print_signatures(&self, json: bool) {
+        match json {
+            true => println!("{:#}", self.document()),
+            false => print!("{}", self.signatures()),
         }
-        text
     }
 
     /// Prints it.
-    pub fn print(&self, json: bool) -> anyhow::Result<()> {
+    pub fn print(&self, json: bool) {
         match json {
             true => println!("{:#}", self.document()),
             false => print!("{}", self.text()),
         }
-        Ok(())
     }
 }
 
@@ -170,6 +179,9 @@ fn targets(repository: &Repository) -> anyhow::Result<Option<Section>> {
         }
     }
     lines.push(Line::Text(match &before {
+        Some(before) if date(before.expires) == date(next.expires) => {
+            format!("targets hold until {}, as before", date(next.expires))
+        }
         Some(before) => format!("targets hold until {}, not {}", date(next.expires), date(before.expires)),
         None => format!("targets hold until {}", date(next.expires)),
     }));

@@ -2,7 +2,10 @@
 
 use anyhow::ensure;
 
-use crate::{args::Collect, publisher::Publisher};
+use crate::{
+    args::Collect,
+    publisher::{Publisher, Report},
+};
 
 /// Takes the signatures in copies of the directory. They are over the same bytes, or none of ours.
 pub fn run(args: &Collect) -> anyhow::Result<()> {
@@ -12,5 +15,7 @@ pub fn run(args: &Collect) -> anyhow::Result<()> {
         let found = publisher.repository.collect(&other.repository);
         ensure!(found > 0, "{} has no signature of this draft that is not here yet", copy.display());
     }
-    publisher.finish(0, args.desk.json)
+    publisher.save_draft()?;
+    Report::new(&publisher.repository, 0)?.print_signatures(args.desk.json);
+    Ok(())
 }

@@ -29,7 +29,9 @@ pub fn run(args: &SignDraft) -> anyhow::Result<()> {
         let roles: Vec<_> = roles.iter().map(|role| role.name()).collect();
         eprintln!("Signed {} with {}.", roles.join(" and "), signer.public_key().name());
     }
-    publisher.finish(0, args.desk.json)
+    publisher.save_draft()?;
+    Report::new(&publisher.repository, 0)?.print_signatures(args.desk.json);
+    Ok(())
 }
 
 fn confirmed() -> anyhow::Result<bool> {

@@ -33,6 +33,9 @@ pub fn root_changes(before: Option<&RootDocument>, after: &RootDocument) -> Vec<
         found.extend(renamed);
     }
     found.push(match before {
+        Some(before) if show(before.expires) == show(after.expires) => {
+            format!("the root holds until {}, as before", show(after.expires))
+        }
         Some(before) => format!("the root holds until {}, not {}", show(after.expires), show(before.expires)),
         None => format!("the root holds until {}", show(after.expires)),
     });

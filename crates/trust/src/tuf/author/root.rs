@@ -181,9 +181,11 @@ impl RootDocument {
         self.roles.entry(role).or_default()
     }
 
-    /// The keys of a role.
+    /// The keys of a role, by name.
     pub fn keys(&self, role: Top) -> impl Iterator<Item = &Key> {
-        self.holders(role).keys.iter().filter_map(|id| self.keys.get(id))
+        let mut keys: Vec<_> = self.holders(role).keys.iter().filter_map(|id| self.keys.get(id)).collect();
+        keys.sort_by_key(|key| key.name());
+        keys.into_iter()
     }
 
     /// Gives a role a key.
