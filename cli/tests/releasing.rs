@@ -302,7 +302,7 @@ fn asks_for_two_of_three_and_drops_signatures_of_what_changes() {
     assert!(text.contains("- accept = 'nothing'") && text.contains("+ accept = 'unsigned'"), "{text}");
     scene.does("sign --dir desk --key off.pem --yes");
     let draft = scene.path("desk/draft/targets.json");
-    let bent = fs::read_to_string(&draft).unwrap().replace("\"length\": 31", "\"length\": 32");
+    let bent = fs::read_to_string(&draft).unwrap().replace("\"length\": 30", "\"length\": 31");
     fs::write(&draft, bent).unwrap();
     scene.refuses("publish --dir desk --key on.pem", "targets version 2 has 0 of 1 signatures");
     scene.refuses("sign --dir desk --key off.pem --yes", "is not what the document says");
@@ -320,24 +320,33 @@ fn signs_with_a_token_and_with_a_program() {
     let module = ["/usr/lib/softhsm/libsofthsm2.so", "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so"];
     let module = module.into_iter().find(|path| Path::new(path).exists());
     let module = module.expect("this test needs SoftHSM and OpenSC: 'apt-get install softhsm2 opensc'");
-    let uri = format!("pkcs11:token=desk;object=off?module-path={module}&pin-source=pin");
+    let uri =
+        |id: u8, name: &str| format!("'pkcs11:token=desk;id=%0{id};object={name}?module-path={module}&pin-source=pin'");
+    let (ecdsa, rsa, ed25519) = (uri(1, "root"), uri(2, "off"), uri(3, "ed25519"));
     let script = format!(
         "export SOFTHSM2_CONF={conf}
          softhsm2-util --init-token --free --label desk --pin 1234 --so-pin 5678
-         pkcs11-tool --module {module} --token-label desk --login --pin 1234 --keypairgen --key-type EC:edwards25519 --label off --id 01
+         make() {{ pkcs11-tool --module {module} --token-label desk --login --pin 1234 --keypairgen --usage-sign \"$@\"; }}
+         make --key-type EC:prime256v1 --id 01
+         make --key-type rsa:2048 --id 02
+         make --key-type EC:edwards25519 --id 03
          printf 1234 > pin
          openssl genpkey -algorithm rsa -pkeyopt rsa_keygen_bits:2048 -out on.pem
          openssl pkey -in on.pem -pubout -out on.pub
          printf '#!/bin/sh\\ntest $ROCKETCTL_SCHEME = rsassa-pss-sha256 && exec openssl dgst -sha256 -sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:32 -sign on.pem\\n' > program
          chmod +x program
-         rocketctl release init --dir desk --root-key '{uri}' --targets-key '{uri}' --snapshot-key on.pub --timestamp-key exec:program,on.pub
-         rocketctl release sign --dir desk --key '{uri}' --yes
-         rocketctl release publish --dir desk --key exec:program,on.pub --to dir:out",
+         rocketctl release init --dir desk --root-key {ecdsa} --targets-key {rsa} --snapshot-key on.pub --timestamp-key exec:program,on.pub
+         rocketctl release sign --dir desk --key {ecdsa} --key {rsa} --yes
+         rocketctl release publish --dir desk --key exec:program,on.pub --to dir:out
+         ! rocketctl release rotate-keys --dir desk --role root --add {ed25519}",
         conf = conf.display()
     );
     let output = scene.sh(&script);
     assert!(output.status.success(), "{}", said(&output));
-    assert!(said(&output).contains("Signed root and targets with off."), "{}", said(&output));
+    for line in ["Signed root with root.", "Signed targets with off."] {
+        assert!(said(&output).contains(line), "{}", said(&output));
+    }
+    assert!(said(&output).contains("no more than 1 KiB"), "{}", said(&output));
     assert_eq!(scene.timestamp("dir:out"), 1);
     scene.refuses("publish --dir desk --key exec:program", "is not exec:<PROGRAM>,<PUBLIC KEY>");
     scene.refuses("publish --dir desk --key exec:none,on.pub", "starting ./none");

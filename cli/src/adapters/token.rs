@@ -1,7 +1,8 @@
 //! `pkcs11-tool` (OpenSC), which signs with a key in a token: a card, a hardware security module, SoftHSM.
 //!
-//! A key is named by a URI (RFC 7512): `token`, `object` and `id` say which, the query's `module-path` which library
-//! speaks to the token, `pin-source` which file has its PIN; without it the program asks.
+//! A key is named by a URI (RFC 7512): `token` and `id` say which, `object` what people call it, the query's `module-path`
+//! which library speaks to the token, `pin-source` which file has its PIN; without it the program asks. `id` has to be
+//! there: the program passes over labels when it looks for a private key.
 
 use std::{fs, process::Command};
 
@@ -23,7 +24,7 @@ const PIN: &str = "ROCKETCTL_PIN";
 struct Uri {
     token: Option<String>,
     object: Option<String>,
-    id: Option<Vec<u8>>,
+    id: Vec<u8>,
     module: Option<String>,
     pin: Option<String>,
 }
@@ -40,7 +41,7 @@ impl Uri {
             match name {
                 "token" => uri.token = Some(text()?),
                 "object" => uri.object = Some(text()?),
-                "id" => uri.id = Some(bytes),
+                "id" => uri.id = bytes,
                 "module-path" => uri.module = Some(text()?),
                 "pin-source" => uri.pin = Some(text()?.trim_start_matches("file:").to_owned()),
                 "type" => {}
@@ -48,7 +49,7 @@ impl Uri {
                 other => bail!("'{other}' is not understood; known are token, object, id, module-path and pin-source"),
             }
         }
-        ensure!(uri.object.is_some() || uri.id.is_some(), "it names no key: say object=… or id=…");
+        ensure!(!uri.id.is_empty(), "it names no key: say id=…, in percent-encoding, such as id=%01");
         Ok(uri)
     }
 }
@@ -93,6 +94,10 @@ impl Token {
         };
         let name = uri.object.clone().unwrap_or_else(|| text.to_owned());
         let public = PublicKey::from_pem(&name, &pem)?;
+        ensure!(
+            public.algorithm() != Algorithm::Ed25519,
+            "{text} is an Ed25519 key, with which pkcs11-tool signs no more than 1 KiB; ECDSA P-256 and RSA are taken"
+        );
         Ok(Self { uri, public })
     }
 
@@ -125,13 +130,8 @@ fn command(uri: &Uri) -> anyhow::Result<Command> {
     if let Some(token) = &uri.token {
         command.args(["--token-label", token]);
     }
-    if let Some(object) = &uri.object {
-        command.args(["--label", object]);
-    }
-    if let Some(id) = &uri.id {
-        let hex: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
-        command.args(["--id", &hex]);
-    }
+    let id: String = uri.id.iter().map(|byte| format!("{byte:02x}")).collect();
+    command.args(["--id", &id]);
     Ok(command)
 }
 
@@ -144,8 +144,7 @@ impl Signer for Token {
         match self.public.algorithm() {
             // Tokens hash rarely; all sign a digest.
             Algorithm::EcdsaP256 => self.run(&["ECDSA", "--signature-format", "openssl"], &sha256(message)),
-            Algorithm::Ed25519 => self.run(&["EDDSA"], message),
-            Algorithm::Rsa => self.run(&["SHA256-RSA-PKCS"], message),
+            Algorithm::Ed25519 | Algorithm::Rsa => self.run(&["SHA256-RSA-PKCS"], message),
         }
     }
 
@@ -169,7 +168,7 @@ mod tests {
         let expected = Uri {
             token: text("My token"),
             object: text("a"),
-            id: Some(vec![1, 254]),
+            id: vec![1, 254],
             module: text("/l.so"),
             pin: text("/p"),
         };
@@ -178,8 +177,8 @@ mod tests {
             ("pkcs11:token=a", "names no key"),
             ("pkcs11:object", "has no value"),
             ("pkcs11:object=%4", "percent-encoded"),
-            ("pkcs11:object=a?pin-value=1", "seen by every process"),
-            ("pkcs11:object=a;slot-id=1", "'slot-id' is not understood"),
+            ("pkcs11:id=%01?pin-value=1", "seen by every process"),
+            ("pkcs11:id=%01;slot-id=1", "'slot-id' is not understood"),
             ("pkcs11:object=%ff", "no text"),
         ] {
             let error = Uri::parse(uri).unwrap_err().to_string();
