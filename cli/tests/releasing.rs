@@ -262,6 +262,10 @@ async fn adds_every_architecture_and_only_what_nodes_boot() {
     ] {
         scene.refuses(&words, reason);
     }
+    scene.refuses("retire --dir desk --channel edge 3", "3 is the newest in channel edge");
+    scene.does(&format!("add --dir desk --channel arm {image}:1"));
+    let text = scene.does("retire --dir desk --channel arm 1");
+    assert!(!text.contains(" 1 standalone amd64 in channel arm"), "{text}");
     scene.does("recall --dir desk --channel edge 3 --reason Bad");
     scene.refuses("promote --dir desk --from edge --to stable 3", "3 is recalled in channel edge: Bad");
 }

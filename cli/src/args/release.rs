@@ -21,6 +21,8 @@ pub enum Release {
     Resume(Pick),
     /// Draft that nodes which have a release leave it.
     Recall(Recall),
+    /// Draft that a channel names a release no more.
+    Retire(Pick),
     /// Draft the policy that nodes of the channels follow.
     Policy(PolicyFile),
     /// Draft the next root: other keys, or more of them.
@@ -149,7 +151,7 @@ pub struct Promote {
     pub desk: Desk,
 }
 
-/// `release halt` and `release resume`.
+/// `release halt`, `release resume` and `release retire`.
 #[derive(Debug, ClapArgs)]
 pub struct Pick {
     /// The version; all its variants and architectures.

@@ -28,6 +28,7 @@ pub fn run(verb: &Release) -> anyhow::Result<()> {
         Release::Halt(args) => pick::halt(args),
         Release::Resume(args) => pick::resume(args),
         Release::Recall(args) => pick::recall(args),
+        Release::Retire(args) => pick::retire(args),
         Release::Policy(args) => policy::run(args),
         Release::RotateKeys(args) => rotate_keys::run(args),
         Release::Renew(args) => renew::run(args),

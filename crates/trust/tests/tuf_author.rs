@@ -382,5 +382,5 @@ fn expiry_is_written_to_the_second() {
     scene.sign();
     scene.publish();
     let first = scene.repository.published().expires().unwrap().unwrap();
-    assert_eq!(first, SystemTime::UNIX_EPOCH + Duration::from_secs(NOW + 7 * DAY));
+    assert_eq!(first, (Top::Snapshot, SystemTime::UNIX_EPOCH + Duration::from_secs(NOW + 7 * DAY)));
 }

@@ -1,4 +1,4 @@
-//! `release halt`, `resume` and `recall`.
+//! `release halt`, `resume`, `recall` and `retire`.
 
 use anyhow::ensure;
 use rocketos_update::Release;
@@ -26,6 +26,20 @@ pub fn recall(args: &Recall) -> anyhow::Result<()> {
         let reason = Some(args.reason.clone());
         std::mem::replace(&mut release.recalled, reason.clone()) != reason
     })
+}
+
+/// Drafts that a channel names a release no more. Nodes that have it keep it, recalled or not, until something newer comes:
+/// the newest one stays.
+pub fn retire(args: &Pick) -> anyhow::Result<()> {
+    let mut publisher = Publisher::open(&args.desk.dir)?;
+    let mut channel = publisher.existing_channel(&args.channel)?;
+    let version = opening::version(&args.version)?;
+    opening::of_version(&mut channel.releases, &version, &args.channel)?;
+    let newer = channel.releases.iter().any(|other| other.version > version && other.recalled.is_none());
+    ensure!(newer, "{version} is the newest in channel {} that is not recalled; 'release halt' stops it", args.channel);
+    channel.releases.retain(|release| release.version != version);
+    let lost = publisher.draft_channel(&channel)?;
+    publisher.finish(lost, args.desk.json)
 }
 
 /// Changes each release of a version; `change` says whether it did.

@@ -105,17 +105,21 @@ fn upload(puller: &Puller, place: &Place, next: &Publication) -> anyhow::Result<
 fn report(args: &Publish, next: &Publication, drafted: bool) -> anyhow::Result<()> {
     let [timestamp, targets] = versions(next)?.context("nothing was published")?;
     let root = next.root_document()?.context("no root was published")?.version;
-    let expires = next.expires()?.context("nothing was published")?;
+    let (first, expires) = next.expires()?.context("nothing was published")?;
     let expires = DateTime::<Utc>::from(expires).to_rfc3339_opts(SecondsFormat::Secs, true);
     if args.desk.json {
         let document = json!({
-            "root": root, "targets": targets, "timestamp": timestamp, "expires": expires,
+            "root": root, "targets": targets, "timestamp": timestamp, "expires": expires, "expiresFirst": first,
             "changed": drafted, "to": args.to,
         });
         println!("{document:#}");
         return Ok(());
     }
     let what = if drafted { "Published the draft" } else { "Published nothing new, for longer" };
-    println!("{what}: root {root}, targets {targets}, timestamp {timestamp}; publish again before {expires}.");
+    let due = match Top::OFFLINE.contains(&first) {
+        true => format!("{first} expires first, at {expires}: 'release renew --role {first}' before that"),
+        false => format!("publish again before {expires}"),
+    };
+    println!("{what}: root {root}, targets {targets}, timestamp {timestamp}; {due}.");
     Ok(())
 }

@@ -147,22 +147,22 @@ impl Publication {
         Ok(())
     }
 
-    /// When the first of the current documents expires; none where there are none.
+    /// Which of the current documents expires first, and when; none where there are none.
     ///
     /// # Errors
     /// When they are none of ours.
-    pub fn expires(&self) -> Result<Option<SystemTime>, AuthorError> {
+    pub fn expires(&self) -> Result<Option<(Top, SystemTime)>, AuthorError> {
         let (Some(root), Some(current)) = (self.root()?, self.current()?) else { return Ok(None) };
         let timestamp = self.envelope(Top::Timestamp, current.timestamp)?;
         let snapshot = self.envelope(Top::Snapshot, current.snapshot)?;
-        let mut first = None;
+        let mut all = Vec::new();
         for envelope in [&root, &current.targets, &snapshot, &timestamp] {
+            let role = envelope.role();
             let header = envelope.header();
-            let (_, expires) =
-                header.map_err(|problem| AuthorError::Malformed { what: envelope.role().to_string(), problem })?;
-            first = Some(first.map_or(expires, |first: SystemTime| first.min(expires)));
+            let malformed = |problem| AuthorError::Malformed { what: format!("a document of {role}"), problem };
+            all.push((role, header.map_err(malformed)?.1));
         }
-        Ok(first)
+        Ok(all.into_iter().min_by_key(|(_, expires)| *expires))
     }
 
     /// The newest root, read.

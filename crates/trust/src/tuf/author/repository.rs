@@ -228,12 +228,12 @@ impl Repository {
         let has = |root: &RootDocument, role| root.holders(role).keys.contains(&named);
         let mut signed = Vec::new();
         let before = published.as_ref().is_some_and(|published| has(published, Top::Root));
-        if before || has(&root, Top::Root) {
-            if let Some(envelope) = &mut self.draft.root {
-                root.envelope()?;
-                envelope.sign(signer)?;
-                signed.push(Top::Root);
-            }
+        if (before || has(&root, Top::Root))
+            && let Some(envelope) = &mut self.draft.root
+        {
+            root.envelope()?;
+            envelope.sign(signer)?;
+            signed.push(Top::Root);
         }
         if has(&root, Top::Targets) && self.draft.targets.is_some() {
             let document = self.targets()?;
