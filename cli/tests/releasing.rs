@@ -369,6 +369,14 @@ fn publishes_nothing_over_what_is_newer_or_anothers() {
         "publish --dir stale --key on.pem --to dir:out",
         "the destination has timestamp version 2, and this directory published 1",
     );
+    // Behind, or lost: what is published is all that is needed.
+    let copied = scene
+        .sh("cp -r out/metadata out/targets stale/ && mkdir lost && cp -r out/* lost && touch lost/publisher.toml");
+    assert!(copied.status.success(), "{}", said(&copied));
+    for directory in ["stale", "lost"] {
+        scene.does(&format!("publish --dir {directory} --key on.pem --to dir:copy-of-{directory}"));
+        assert_eq!(scene.timestamp(&format!("dir:copy-of-{directory}")), 3);
+    }
     let other = Scene::begun();
     let theirs = other.path("out");
     scene.refuses(
