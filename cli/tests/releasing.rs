@@ -310,6 +310,15 @@ fn asks_for_two_of_three_and_drops_signatures_of_what_changes() {
     fs::write(&draft, bent).unwrap();
     scene.refuses("publish --dir desk --key on.pem", "targets version 2 has 0 of 1 signatures");
     scene.refuses("sign --dir desk --key off.pem --yes", "is not what the document says");
+    // What no copy of a directory has.
+    let pipe = scene.path("desk/draft/targets/pipe");
+    assert!(scene.sh("mkfifo desk/draft/targets/pipe").status.success());
+    let output = scene.release("diff --dir desk");
+    assert!(said(&output).contains("pipe is no regular file"), "{}", said(&output));
+    fs::remove_file(pipe).unwrap();
+    fs::write(&draft, "{}").unwrap();
+    scene.refuses("diff --dir desk", "is not one of ours: it has no 'signed'");
+    fs::remove_file(&draft).unwrap();
     scene.does("discard --dir desk");
     scene.does("publish --dir desk --key on.pem");
 }

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fs::{self, File, Permissions},
     io::{self, Read as _, Write as _},
-    os::unix::fs::PermissionsExt as _,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::Path,
 };
 
@@ -13,6 +13,7 @@ use rocketos_trust::tuf::{
     author::{METADATA, Publication, TARGETS},
     limits,
 };
+use rustix::fs::OFlags;
 
 /// Bytes of one file.
 pub const FILE_BYTES: u64 = limits::TARGET_BYTES_IN_MEMORY;
@@ -22,12 +23,15 @@ const PUBLICATION_BYTES: u64 = 512 << 20;
 /// A file of at most so many bytes; none where it is not there.
 pub fn read(path: &Path, limit: u64) -> anyhow::Result<Option<Vec<u8>>> {
     let reading = || format!("reading {}", path.display());
-    let mut bytes = Vec::new();
-    match File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes)) {
-        Ok(_) => {}
+    // Not waiting: a pipe in a copy that somebody sent would block for ever.
+    let file = match File::options().read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path) {
+        Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error).with_context(reading),
-    }
+    };
+    ensure!(file.metadata().with_context(reading)?.is_file(), "{} is no regular file", path.display());
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes).with_context(reading)?;
     ensure!(bytes.len() as u64 <= limit, "{} has more than {limit} bytes", path.display());
     Ok(Some(bytes))
 }
