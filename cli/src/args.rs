@@ -1,8 +1,12 @@
 //! The command line. Verbs and flags bear bootc's names where bootc has them; help is the doc comments.
 
+mod release;
+
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+pub use release::*;
 
 /// Installs, upgrades, proves and rolls back Rocket OS.
 #[derive(Debug, Parser)]
@@ -340,9 +344,9 @@ pub struct Verify {
 pub struct Sign {
     /// The image, with a tag or a digest; an index is signed as such.
     pub reference: String,
-    /// The private key, PKCS#8 in PEM.
-    #[arg(long, value_name = "FILE", required_unless_present = "signer")]
-    pub key: Option<PathBuf>,
+    /// The private key: a file (PKCS#8 in PEM), pkcs11:<URI>, or exec:<PROGRAM>,<PUBLIC KEY>.
+    #[arg(long, value_name = "KEY", required_unless_present = "signer")]
+    pub key: Option<String>,
     /// A program that holds the key: it is given what to sign on standard input, and writes the signature, ECDSA in DER or
     /// RSA over the SHA-256, Ed25519 over the input itself, to standard output.
     #[arg(long, value_name = "PROGRAM", requires = "public_key", conflicts_with = "key")]
@@ -350,58 +354,6 @@ pub struct Sign {
     /// The public key of what --signer holds, in PEM.
     #[arg(long, value_name = "FILE", requires = "signer")]
     pub public_key: Option<PathBuf>,
-}
-
-/// `release`.
-#[derive(Debug, Subcommand)]
-pub enum Release {
-    /// Check a channel as a node would, and say which releases it has.
-    Show(Show),
-    /// Show how a fleet would take a release, by the decisions its nodes would make.
-    Simulate(Simulate),
-}
-
-/// `release show`.
-#[derive(Debug, ClapArgs)]
-pub struct Show {
-    /// Where its metadata is: docker://registry/repository, https://…, http://… or dir:path.
-    #[arg(long, value_name = "PLACE")]
-    pub from: String,
-    /// The channel.
-    #[arg(long, default_value = "stable")]
-    pub channel: String,
-    /// The root metadata to begin with; this machine's where absent.
-    #[arg(long, value_name = "FILE", default_value = "/usr/lib/rocketos/trust/root.json")]
-    pub root: PathBuf,
-    /// Print as JSON.
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `release simulate`.
-#[derive(Debug, ClapArgs)]
-pub struct Simulate {
-    /// How the release opens, in JSON: points of seconds after its publication and the share of the fleet that may take it.
-    #[arg(long, value_name = "FILE")]
-    pub curve: PathBuf,
-    /// Nodes of the fleet.
-    #[arg(long, default_value_t = 10_000)]
-    pub nodes: u32,
-    /// How often each asks.
-    #[arg(long, value_name = "DURATION", default_value = "1h")]
-    pub poll: humantime::Duration,
-    /// The share of nodes on which it fails.
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
-    pub failing: f64,
-    /// How long to look; until the curve has ended where absent.
-    #[arg(long, value_name = "DURATION")]
-    pub until: Option<humantime::Duration>,
-    /// Draw it into this file.
-    #[arg(long, value_name = "FILE")]
-    pub svg: Option<PathBuf>,
-    /// Print as JSON.
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// What units run.

@@ -19,6 +19,7 @@ use rocketos_trust::{
 use rocketos_update::Channel;
 
 use self::repository::Repository;
+pub use self::repository::{KIND, TAG, there};
 pub use self::{
     outlook::outlook,
     standing::{Standing, machine_id, shipped_root},

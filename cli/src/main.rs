@@ -11,7 +11,9 @@ mod config;
 mod exit;
 mod host;
 mod journal;
+mod keys;
 mod output;
+mod publisher;
 mod pull;
 mod trust;
 

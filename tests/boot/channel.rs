@@ -109,7 +109,8 @@ fn updates_itself(guest: &mut Guest, vendor: &Vendor, lock: &FleetLock) -> Resul
     guest.check("systemctl start rocketos-update.service", UPGRADE)?;
     ensure!(lock.asked().is_empty(), "before its turn the node asked for {:?}", lock.asked());
     // The same release, open to all.
-    vendor.says(&["promote", "--from", CHANNEL, "--to", CHANNEL, VERSIONS[1]])?;
+    let now = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    vendor.says(&["open", "--channel", CHANNEL, VERSIONS[1], "--published", &now])?;
     guest.check("systemctl start rocketos-update.service", UPGRADE)?;
     let told = guest.ask("journalctl --no-pager -q -o cat -u rocketos-update.service")?;
     ensure!(lock.asked() == ["pre-reboot"] && told.contains("The reboot waits: another node reboots"), "{told}");

@@ -4,10 +4,12 @@
 //! |---|---|
 //! | `systemd-repart` | partitioning and formatting at install |
 //! | `systemctl` | rebooting |
-//! | the one of `--signer` | signing an image with a key that is not in a file |
+//! | the one of `--signer` or `exec:` | signing with a key that is not in a file |
+//! | `pkcs11-tool` | signing with a key in a token |
 //!
 //! (`skopeo`, which containers-image-proxy starts to read `containers-storage:`, is the other; see `rocketos-oci`.)
 
 pub mod repart;
 pub mod signer;
 pub mod systemctl;
+pub mod token;

@@ -13,6 +13,8 @@ use rocketos_trust::tuf::{Body, Directory, FileBody, Place as File, Transport, T
 
 /// The tag under which a registry has the files.
 pub const TAG: &str = "rocketos-releases";
+/// What the artifact under it is, and each file of it.
+pub const KIND: &str = "application/vnd.rocketos.release-metadata";
 /// The folder of the documents, whatever the place.
 const METADATA: &str = "metadata";
 /// The folder of the targets.
@@ -70,6 +72,19 @@ impl Repository {
             Self::Http { date, .. } => date.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             Self::Directory(_) => None,
         }
+    }
+}
+
+/// What is published at a place that can be written; none where there is nothing yet.
+pub async fn there(reader: &Reader, place: &Place) -> anyhow::Result<Option<Repository>> {
+    match place {
+        Place::Registry(reference) => Ok(reader.beside(reference)?.files(TAG).await?.map(Repository::Registry)),
+        Place::Directory(path) => match path.join(METADATA).join("timestamp.json").try_exists() {
+            Ok(false) => Ok(None),
+            Ok(true) => Ok(Some(Repository::open(reader, place).await?)),
+            Err(error) => Err(error).with_context(|| format!("looking into {}", path.display())),
+        },
+        Place::Http(_) => Ok(Some(Repository::open(reader, place).await?)),
     }
 }
 

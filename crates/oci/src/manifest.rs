@@ -160,6 +160,18 @@ pub(crate) fn choose<'a>(image: &str, index: &'a ImageIndex, architecture: &str)
     }
 }
 
+/// The architectures that an index has for Linux, each once.
+pub(crate) fn architectures(index: &ImageIndex) -> Vec<String> {
+    let of = |descriptor: &Descriptor| {
+        let platform = descriptor.platform().as_ref().filter(|platform| *platform.os() == Os::Linux)?;
+        Some(platform.architecture().to_string())
+    };
+    let mut found: Vec<String> = index.manifests().iter().filter_map(of).collect();
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
 /// The digest of a descriptor that names a manifest.
 pub(crate) fn manifest_digest(what: &str, descriptor: &Descriptor) -> Result<ManifestDigest, OciError> {
     let digest = descriptor.digest().to_string().parse();

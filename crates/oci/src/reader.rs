@@ -124,14 +124,23 @@ impl Reader {
     /// When it is not there, not what was asked for, not for this machine, or passes a limit of
     /// [`rocketos_model::limits`].
     pub async fn resolve(&self, reference: &ImageReference) -> Result<Resolved, OciError> {
+        self.resolve_for(reference, &self.config.architecture).await
+    }
+
+    /// The same for a machine of another architecture, in OCI's words.
+    ///
+    /// # Errors
+    /// As [`Reader::resolve`].
+    pub async fn resolve_for(&self, reference: &ImageReference, architecture: &str) -> Result<Resolved, OciError> {
         let image = reference.to_string();
         let (mut source, served) = self.open(reference, &image).await?;
-        let Followed { bytes, image_manifest, indexes } = self.follow(&image, &mut source, served).await?;
+        let Followed { bytes, image_manifest, indexes } =
+            self.follow(&image, &mut source, served, architecture).await?;
         let (digest, size) = manifest::config_descriptor(&image_manifest)?;
         let expected =
             Expected { digest, size, what: format!("the configuration of {image}"), kind: Kind::Config(image.clone()) };
         let config = source.config(&image_manifest, expected).await?;
-        let configuration = manifest::configuration(&image, &config, &self.config.architecture)?;
+        let configuration = manifest::configuration(&image, &config, architecture)?;
         let layers = manifest::layers(&image_manifest, &configuration)?;
         source.prepare(&layers).await?;
         Ok(Resolved {
@@ -145,6 +154,28 @@ impl Reader {
             layers,
             source,
         })
+    }
+
+    /// For which architectures there is an image, in OCI's words: those of an index that are for Linux, or the one of a
+    /// manifest.
+    ///
+    /// # Errors
+    /// When it is not there, or not what was asked for.
+    pub async fn architectures(&self, reference: &ImageReference) -> Result<Vec<String>, OciError> {
+        let image = reference.to_string();
+        let (source, served) = self.open(reference, &image).await?;
+        match manifest::parse(&image, &served.bytes, served.media_type.as_deref())? {
+            Document::Index(index) => Ok(manifest::architectures(&index)),
+            Document::Image(found) => {
+                let (digest, size) = manifest::config_descriptor(&found)?;
+                let what = format!("the configuration of {image}");
+                let kind = Kind::Config(image.clone());
+                let config = source.config(&found, Expected { digest, size, what: what.clone(), kind }).await?;
+                let configuration = ImageConfiguration::from_reader(&config[..])
+                    .map_err(|error| OciError::Parse { what, source: error.into() })?;
+                Ok(vec![configuration.architecture().to_string()])
+            }
+        }
     }
 
     /// Opens the source and reads what the reference names, a manifest or an index.
@@ -180,7 +211,13 @@ impl Reader {
     }
 
     /// Goes through indexes to the manifest for this machine.
-    async fn follow(&self, image: &str, source: &mut Source, mut served: Served) -> Result<Followed, OciError> {
+    async fn follow(
+        &self,
+        image: &str,
+        source: &mut Source,
+        mut served: Served,
+        architecture: &str,
+    ) -> Result<Followed, OciError> {
         let mut indexes = Vec::new();
         for _ in 0..=INDEXES {
             match manifest::parse(image, &served.bytes, served.media_type.as_deref())? {
@@ -189,7 +226,7 @@ impl Reader {
                     return Ok(Followed { bytes: served.bytes, image_manifest: *manifest, indexes });
                 }
                 Document::Index(index) => {
-                    let chosen = manifest::choose(image, &index, &self.config.architecture)?;
+                    let chosen = manifest::choose(image, &index, architecture)?;
                     let what = format!("the entry for this machine in the index of {image}");
                     let digest = manifest::manifest_digest(&what, chosen)?;
                     let next = source.manifest(image, digest).await?;

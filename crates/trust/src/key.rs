@@ -119,6 +119,11 @@ impl PublicKey {
         Some(Self { name: name.to_owned(), key, algorithm: Algorithm::Ed25519, fingerprint })
     }
 
+    /// The 32 bytes of an Ed25519 key; nothing of another.
+    pub(crate) fn raw(&self) -> Vec<u8> {
+        self.key.raw_public_key().unwrap_or_default()
+    }
+
     /// The name in the policy.
     pub fn name(&self) -> &str {
         &self.name

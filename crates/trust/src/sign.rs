@@ -9,7 +9,9 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use openssl::{
     hash::MessageDigest,
     pkey::{PKey, Private},
+    rsa::Padding,
     sha::sha256,
+    sign::RsaPssSaltlen,
 };
 use rocketos_model::{BlobDigest, ImageReference};
 use serde_json::{Value, json};
@@ -97,6 +99,14 @@ pub trait Signer {
     /// # Errors
     /// When no signature comes.
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError>;
+
+    /// The same as release metadata has it (TUF 4.2.2): RSA is PSS there, its salt as long as the digest.
+    ///
+    /// # Errors
+    /// When no signature comes.
+    fn sign_metadata(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
+        self.sign(message)
+    }
 }
 
 /// A private key in memory.
@@ -137,6 +147,18 @@ impl Signer for PrivateKey {
             Algorithm::EcdsaP256 | Algorithm::Rsa => openssl::sign::Signer::new(MessageDigest::sha256(), &self.key),
         }
         .and_then(|mut signer| signer.sign_oneshot_to_vec(message));
+        signed.map_err(|source| SignError::Signer { name: self.public.name().to_owned(), source: source.into() })
+    }
+
+    fn sign_metadata(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
+        if self.public.algorithm() != Algorithm::Rsa {
+            return self.sign(message);
+        }
+        let signed = openssl::sign::Signer::new(MessageDigest::sha256(), &self.key).and_then(|mut signer| {
+            signer.set_rsa_padding(Padding::PKCS1_PSS)?;
+            signer.set_rsa_pss_saltlen(RsaPssSaltlen::DIGEST_LENGTH)?;
+            signer.sign_oneshot_to_vec(message)
+        });
         signed.map_err(|source| SignError::Signer { name: self.public.name().to_owned(), source: source.into() })
     }
 }

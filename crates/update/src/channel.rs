@@ -229,6 +229,13 @@ pub struct Release {
     pub notes: Option<String>,
 }
 
+impl Release {
+    /// True where both are one release: of two there can be one in a channel.
+    pub fn is_same(&self, other: &Self) -> bool {
+        other.version == self.version && other.variant == self.variant && other.architecture == self.architecture
+    }
+}
+
 fn is_false(value: &bool) -> bool {
     !value
 }
@@ -270,6 +277,21 @@ impl Channel {
         Ok(channel)
     }
 
+    /// One without releases.
+    pub fn new(name: &str) -> Self {
+        Self { format: FORMAT, channel: name.to_owned(), releases: Vec::new() }
+    }
+
+    /// The document, checked as nodes will.
+    ///
+    /// # Errors
+    /// When nodes would refuse it.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, ChannelError> {
+        let mut bytes = serde_json::to_vec_pretty(self).map_err(ChannelError::Json)?;
+        bytes.push(b'\n');
+        Self::parse(&bytes).map(|_| bytes)
+    }
+
     /// True where `name` may be a channel's: lower-case letters, digits and inner hyphens.
     pub fn is_name(name: &str) -> bool {
         let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
@@ -300,12 +322,7 @@ impl Channel {
             if !matches!(release.image, ImageReference::Registry { .. }) {
                 return Err(format!("{name} is not in a registry: {}", release.image));
             }
-            let same = |other: &&Release| {
-                other.version == release.version
-                    && other.variant == release.variant
-                    && other.architecture == release.architecture
-            };
-            if self.releases[..index].iter().any(|other| same(&other)) {
+            if self.releases[..index].iter().any(|other| other.is_same(release)) {
                 return Err(format!("{name} is there twice"));
             }
         }

@@ -1,14 +1,10 @@
 //! `image sign`.
 
-use std::{fs, path::Path};
-
 use anyhow::{Context as _, bail};
 use rocketos_model::ImageReference;
-use rocketos_trust::{
-    BUNDLE_TYPE, PrivateKey, PublicKey, Signer, Subject, sign_bundle, sign_payload, signature_manifest, signature_tag,
-};
+use rocketos_trust::{BUNDLE_TYPE, Signer, Subject, sign_bundle, sign_payload, signature_manifest, signature_tag};
 
-use crate::{adapters::signer::Program, args::Sign, pull::Puller};
+use crate::{adapters::signer::Program, args::Sign, keys, pull::Puller};
 
 /// Signs what a reference names, under the signatures' tag and as a bundle among its referrers.
 pub fn run(args: &Sign) -> anyhow::Result<()> {
@@ -33,17 +29,10 @@ pub fn run(args: &Sign) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    fs::read(path).with_context(|| format!("reading the key {}", path.display()))
-}
-
 fn signer(args: &Sign) -> anyhow::Result<Box<dyn Signer>> {
     match (&args.key, &args.signer, &args.public_key) {
-        (Some(key), None, _) => Ok(Box::new(PrivateKey::from_pem(&key.display().to_string(), &read(key)?)?)),
-        (None, Some(program), Some(public)) => {
-            let public = PublicKey::from_pem(&public.display().to_string(), &read(public)?)?;
-            Ok(Box::new(Program::new(program, public)))
-        }
+        (Some(key), None, _) => keys::signer(key),
+        (None, Some(program), Some(public)) => Ok(Box::new(Program::new(program, keys::public_file(public)?))),
         _ => bail!("say --key, or --signer and --public-key"),
     }
 }

@@ -1,6 +1,6 @@
 //! `release simulate`: how a fleet would take a release.
 
-use std::{fs, path::Path};
+use std::fs;
 
 use anyhow::{Context as _, bail};
 use chrono::TimeDelta;
@@ -12,19 +12,17 @@ use rocketos_update::{
 };
 use serde_json::json;
 
-use super::plot;
+use super::{opening, plot};
 use crate::args::Simulate;
 
 /// Lines of the table.
 const LINES: u32 = 24;
 /// Moments of the plot.
 const MOMENTS: u32 = 480;
-/// Bytes of a curve's file.
-const CURVE_BYTES: u64 = 64 << 10;
 
 /// Does it.
 pub fn run(args: &Simulate) -> anyhow::Result<()> {
-    let curve = curve(&args.curve)?;
+    let curve = opening::curve(&args.curve)?;
     if !(0.0..=1.0).contains(&args.failing) {
         bail!("{} is not a share: from 0 to 1", args.failing);
     }
@@ -44,20 +42,6 @@ pub fn run(args: &Simulate) -> anyhow::Result<()> {
         false => print(&line, args.nodes),
     }
     Ok(())
-}
-
-fn curve(file: &Path) -> anyhow::Result<Curve> {
-    let size = fs::metadata(file).with_context(|| format!("reading {}", file.display()))?.len();
-    if size > CURVE_BYTES {
-        bail!("{} has {size} bytes; a curve has at most {CURVE_BYTES}", file.display());
-    }
-    let text = fs::read(file).with_context(|| format!("reading {}", file.display()))?;
-    serde_json::from_slice(&text).with_context(|| {
-        format!(
-            "{} is no curve, such as [{{\"after\": 0, \"share\": 0.01}}, {{\"after\": 86400, \"share\": 1}}]",
-            file.display()
-        )
-    })
 }
 
 fn seconds(duration: humantime::Duration) -> anyhow::Result<TimeDelta> {

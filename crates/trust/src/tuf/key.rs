@@ -69,7 +69,7 @@ impl fmt::Debug for Keyring {
 }
 
 /// The three schemes that the specification defines; `ecdsa-sha2-nistp256` is what older writers call ECDSA's key type.
-fn read_key(id: &str, scheme: (&str, &str), public: &str) -> Option<PublicKey> {
+pub(super) fn read_key(id: &str, scheme: (&str, &str), public: &str) -> Option<PublicKey> {
     let key = match scheme {
         ("ed25519", "ed25519") => return PublicKey::from_ed25519(id, &hex::decode(public).ok()?),
         ("rsa", "rsassa-pss-sha256") => (PublicKey::from_pem(id, public.as_bytes()).ok()?, Algorithm::Rsa),

@@ -236,7 +236,7 @@ impl TargetFile {
         digest.try_into().ok()
     }
 
-    fn read(value: &Value) -> Read<Self> {
+    pub(super) fn read(value: &Value) -> Read<Self> {
         let length = value.get("length").and_then(Value::as_u64).ok_or("a target has no 'length'")?;
         let digests = Digests::read(value.get("hashes").ok_or("a target has no 'hashes'")?)?;
         Ok(Self { length, custom: value.get("custom").cloned(), digests })

@@ -14,6 +14,7 @@
 //! Nothing is carried over from one step to the next but what was verified, and what is on the disk is verified each
 //! time it is read. A step that fails leaves the state of the step before.
 
+pub mod author;
 mod canonical;
 mod client;
 mod error;

@@ -25,6 +25,8 @@ const NEEDED: &[(&str, &str)] = &[
     ("mtools", "/usr/bin/mcopy"),
     ("openssl", "/usr/bin/openssl"),
     ("skopeo", "/usr/bin/skopeo"),
+    ("softhsm2", "/usr/bin/softhsm2-util"),
+    ("opensc", "/usr/bin/pkcs11-tool"),
     ("strace", "/usr/bin/strace"),
     ("e2fsprogs", "/usr/sbin/debugfs"),
     ("debian-archive-keyring", "/usr/share/keyrings/debian-archive-keyring.gpg"),
