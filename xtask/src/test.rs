@@ -67,13 +67,6 @@ pub fn run(args: &Args) -> Result<()> {
             cargo(&["-p", "rocketos-tests", "--lib"]).attached()
         })?;
     }
-    if args.long && chosen(FUZZ) {
-        section("fuzzing");
-        fuzz::run(&progress)?;
-    } else if args.sections.iter().any(|section| section == FUZZ) {
-        section("corpora of the fuzz targets");
-        progress.step("corpora of the fuzz targets", || cargo(&["-p", "rocketos-fuzz"]).attached())?;
-    }
     let present: Vec<_> = SECTIONS.iter().filter(|(name, _)| chosen(name) && exists(name)).collect();
     if present.iter().any(|(name, _)| *name != "harness") {
         section("images for the tests");
@@ -85,6 +78,13 @@ pub fn run(args: &Args) -> Result<()> {
         progress.step(title, || {
             cargo(&["-p", "rocketos-tests", "--test", name, "--", "--nocapture", "--test-threads=1"]).attached()
         })?;
+    }
+    if args.long && chosen(FUZZ) {
+        section("fuzzing");
+        fuzz::run(&progress)?;
+    } else if args.sections.iter().any(|section| section == FUZZ) {
+        section("corpora of the fuzz targets");
+        progress.step("corpora of the fuzz targets", || cargo(&["-p", "rocketos-fuzz"]).attached())?;
     }
     println!("\n{}", progress.table());
     Ok(())
