@@ -1,5 +1,7 @@
 //! `test`: all tests, in sections with durations.
 
+mod fuzz;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -28,20 +30,23 @@ const SECTIONS: &[(&str, &str)] = &[
 
 /// The section of tests that need neither images nor machines.
 const UNITS: &str = "units";
+/// The section that searches for what breaks a parser; without `--long` it runs the corpora alone, which `units` does too.
+const FUZZ: &str = "fuzz";
 
 /// How to test.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Run for hours: more power cuts, all of them booted.
+    /// Run for hours: more power cuts, all of them booted; thirty CPU-minutes for each fuzz target.
     #[arg(long)]
     long: bool,
-    /// Only the sections so named: units, harness, image, cli, boot, attack, crash, machine.
+    /// Only the sections so named: units, fuzz, harness, image, cli, boot, attack, crash, machine.
     sections: Vec<String>,
 }
 
 /// Runs them; the first section that fails ends it.
 pub fn run(args: &Args) -> Result<()> {
-    let known = |name: &String| name == UNITS || SECTIONS.iter().any(|(section, _)| section == name);
+    let known =
+        |name: &String| [UNITS, FUZZ].contains(&name.as_str()) || SECTIONS.iter().any(|(section, _)| section == name);
     if let Some(stranger) = args.sections.iter().find(|name| !known(name)) {
         bail!("there is no section '{stranger}'; 'cargo xtask test --help' names them");
     }
@@ -73,6 +78,13 @@ pub fn run(args: &Args) -> Result<()> {
         progress.step(title, || {
             cargo(&["-p", "rocketos-tests", "--test", name, "--", "--nocapture", "--test-threads=1"]).attached()
         })?;
+    }
+    if args.long && chosen(FUZZ) {
+        section("fuzzing");
+        fuzz::run(&progress)?;
+    } else if args.sections.iter().any(|section| section == FUZZ) {
+        section("corpora of the fuzz targets");
+        progress.step("corpora of the fuzz targets", || cargo(&["-p", "rocketos-fuzz"]).attached())?;
     }
     println!("\n{}", progress.table());
     Ok(())

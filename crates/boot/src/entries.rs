@@ -54,7 +54,7 @@ impl Esp {
     /// Adds an entry that boots before all others: counted when `tries` says so, otherwise known good.
     ///
     /// # Errors
-    /// When the ESP is full or cannot be written; then nothing has changed.
+    /// When the ESP is full or cannot be written, or an entry has the highest sequence; then nothing has changed.
     pub fn add_entry(
         &self,
         deployment: DeploymentId,
@@ -62,7 +62,11 @@ impl Esp {
         uki: &str,
         tries: Option<Tries>,
     ) -> Result<Entry, BootError> {
-        let sequence = self.entries()?.iter().map(|entry| entry.name.sequence).max().map_or(1, |last| last + 1);
+        let entries = self.entries()?;
+        let sequence = match entries.iter().max_by_key(|entry| entry.name.sequence) {
+            Some(last) => last.name.sequence.checked_add(1).ok_or_else(|| BootError::LastSequence(last.name.path()))?,
+            None => 1,
+        };
         let name = EntryName { sequence, deployment, tries };
         files::write(&self.top, &name.path(), &mut text(&name, title, uki).as_bytes())?;
         Ok(Entry { name })
@@ -151,6 +155,18 @@ mod tests {
         assert_eq!(esp.entries().unwrap(), [good.clone(), old]);
         assert_eq!(esp.bless(&good.name.identifier(), "2", "k.efi").unwrap(), good, "blessing twice changes nothing");
         assert!(matches!(esp.bless("rocketos-9.conf", "", ""), Err(BootError::NoEntry(_))));
+    }
+
+    #[test]
+    fn refuses_to_begin_again_behind_the_highest_sequence() {
+        let (keep, esp) = esp();
+        let directory = keep.path().join(layout::esp::ENTRIES);
+        std::fs::create_dir_all(&directory).unwrap();
+        let name = format!("rocketos-{}-{}.conf", u64::MAX, id("aa"));
+        std::fs::write(directory.join(&name), "").unwrap();
+        let error = esp.add_entry(id("bb"), "2", "k.efi", None).unwrap_err().to_string();
+        assert!(error.contains(&name) && error.contains("remove"), "{error}");
+        assert_eq!(esp.entries().unwrap().len(), 1);
     }
 
     #[test]

@@ -36,6 +36,9 @@ pub enum BootError {
     /// The entry to bless or remove is not there.
     #[error("the ESP has no boot entry '{0}'")]
     NoEntry(String),
+    /// No entry can boot before one that is there; none of ours ever comes so far.
+    #[error("{0} on the ESP has the highest sequence there is, so none can be put before it; remove that file")]
+    LastSequence(String),
 }
 
 impl BootError {

@@ -89,7 +89,8 @@ fn parse(name: &str) -> Option<EntryName> {
 impl FromStr for EntryName {
     type Err = EntryNameError;
     fn from_str(name: &str) -> Result<Self, EntryNameError> {
-        parse(name).ok_or_else(|| EntryNameError(name.to_owned()))
+        // Only what we and the loader write: of any other spelling of the same numbers the file would not be found again.
+        parse(name).filter(|entry| entry.to_string() == name).ok_or_else(|| EntryNameError(name.to_owned()))
     }
 }
 
@@ -119,12 +120,16 @@ mod tests {
         let id = "0f".repeat(16);
         for name in [
             "arch.conf".to_owned(),
-            format!("rocketos-1-{id}"),
-            format!("rocketos-+1-{id}.conf"),
-            format!("rocketos-1-{id}+.conf"),
-            format!("rocketos-1-{id}+1-.conf"),
+            format!("rocketos-000001-{id}"),
+            format!("rocketos-+00001-{id}.conf"),
+            format!("rocketos-000001-{id}+.conf"),
+            format!("rocketos-000001-{id}+1-.conf"),
             format!("rocketos-x-{id}.conf"),
             "rocketos-1-0f.conf".to_owned(),
+            format!("rocketos-1-{id}.conf"),
+            format!("rocketos-0000001-{id}.conf"),
+            format!("rocketos-000001-{id}+03.conf"),
+            format!("rocketos-000001-{id}+3-0.conf"),
         ] {
             assert!(name.parse::<EntryName>().is_err(), "{name}");
         }

@@ -263,3 +263,12 @@ fn finds_scopes_as_skopeo_does() {
         assert_eq!(verdict.outcome == Outcome::Unsigned, accepted, "{scope}: {verdict}");
     }
 }
+
+#[test]
+fn refuses_more_keys_for_one_place_than_are_ever_tried() {
+    let key = json!({"type": "sigstoreSigned", "keyPaths": vec!["/etc/pki/ecdsa.pub"; 128]});
+    let policy = |requirements: Vec<Value>| read(&json!({"default": requirements}).to_string());
+    assert!(policy(vec![key.clone(), key.clone()]).is_ok());
+    let error = policy(vec![key.clone(), key.clone(), signed("rsa", json!({}))]).unwrap_err();
+    assert!(error.contains("257 keys for one place, more than 256"), "{error}");
+}

@@ -1,6 +1,7 @@
 //! containers-registries.conf(5), version 2: where a repository really is.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
@@ -98,7 +99,8 @@ pub struct Location {
 /// What all files together say.
 #[derive(Debug, Clone, Default)]
 pub struct RegistriesConf {
-    registries: Vec<Registry>,
+    /// By prefix.
+    registries: BTreeMap<String, Registry>,
 }
 
 /// Reads a file under its limit; absent is `None`.
@@ -167,8 +169,7 @@ impl RegistriesConf {
                     return Err(ConfigError::Location(location.clone()));
                 }
             }
-            self.registries.retain(|other| other.prefix != registry.prefix);
-            self.registries.push(registry);
+            self.registries.insert(registry.prefix.clone(), registry);
         }
         Ok(())
     }
@@ -181,7 +182,7 @@ impl RegistriesConf {
         let name = format!("{host}/{repository}");
         let found = self
             .registries
-            .iter()
+            .values()
             .filter_map(|registry| matched(&registry.prefix, &name).map(|length| (length, registry)))
             .max_by_key(|(length, _)| *length);
         let Some((length, registry)) = found else {
@@ -320,6 +321,15 @@ mod tests {
             conf.locations("bad.example", "a", By::Tag),
             Err(OciError::Blocked(name)) if name == "bad.example/a"
         ));
+    }
+
+    #[test]
+    fn a_host_by_its_name_counts_before_a_host_by_its_domain() {
+        let name = "[[registry]]\nprefix = \"x.wild.example\"\n";
+        let domain = "[[registry]]\nprefix = \"*.wild.example\"\nblocked = true\n";
+        for text in [[name, domain], [domain, name]].map(|both| both.concat()) {
+            assert_eq!(places(&conf(&text), "x.wild.example", "a", By::Tag), ["x.wild.example/a"], "{text}");
+        }
     }
 
     #[test]

@@ -220,8 +220,15 @@ impl<'a> Place<'a> {
     fn accept(&self, requirements: &Value) -> Result<Accept, PolicyError> {
         let mut demands = Vec::new();
         let mut refused = None;
+        let mut keys = 0;
         for requirement in self.array(requirements)? {
             let fields = self.object(requirement)?;
+            let named = KEYS.iter().filter_map(|field| fields.get(*field));
+            keys += named.map(|value| value.as_array().map_or(1, Vec::len)).sum::<usize>();
+            if keys > limits::KEYS {
+                let (what, found, limit) = ("keys for one place", keys as u64, limits::KEYS as u64);
+                return Err(PolicyError::TooLarge { path: self.path.to_owned(), what, found, limit });
+            }
             match self.kind(fields, &REQUIREMENTS)? {
                 "insecureAcceptAnything" => {}
                 "reject" => refused = Some(Accept::Nothing),

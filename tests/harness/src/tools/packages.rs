@@ -14,6 +14,7 @@ const APT_LIMIT: Duration = Duration::from_secs(1200);
 /// Package, and a file that shows that it or its equal is there.
 const NEEDED: &[(&str, &str)] = &[
     ("build-essential", "/usr/bin/cc"),
+    ("g++", "/usr/bin/c++"),
     ("pkg-config", "/usr/bin/pkg-config"),
     ("libssl-dev", "/usr/include/openssl/ssl.h"),
     ("libpcre2-dev", "/usr/include/pcre2.h"),

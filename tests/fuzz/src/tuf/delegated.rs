@@ -1,0 +1,7 @@
+//! A delegated role's document.
+
+use super::{Fuzzed, follow};
+
+pub(crate) fn fuzz(bytes: &[u8]) {
+    follow(Fuzzed::Delegated, bytes);
+}
