@@ -38,8 +38,17 @@ struct Scene {
     folder: TempDir,
 }
 
+/// At a registry without the referrers API.
 async fn scene() -> Scene {
-    let registry = Registry::start();
+    at(Registry::start()).await
+}
+
+/// At one of either kind.
+async fn scenes() -> [Scene; 2] {
+    [scene().await, at(Registry::with_referrers()).await]
+}
+
+async fn at(registry: Registry) -> Scene {
     let proxy = Proxy::start(&registry.host);
     let scene = Scene { image: image(1), proxy, registry, folder: TempDir::new().unwrap() };
     scene.registry.push(REPOSITORY, TAG, &scene.image).await;
@@ -141,79 +150,101 @@ impl Scene {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn takes_what_was_signed_and_nothing_else() {
-    let scene = scene().await;
-    let (name, policy) = (scene.name(), scene.policy(&["a"], 1));
-    scene.refuses(&name, &policy, "wants a signature by a, and no signature was found");
-    scene.sign(&name, "b");
-    scene.refuses(&name, &policy, "no key of the policy made it");
-    // Added to what lies there, in both forms.
-    scene.sign(&name, "a");
-    scene.accepts(&name, &policy);
-    let output = scene.run(&["image", "verify", &name, "--policy", "policy.toml", "--json"]);
-    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(document["manifestDigest"], scene.image.digest());
-    let signatures = document["verdict"]["signatures"].as_array().unwrap();
-    let forms = |key: &Value| -> Vec<&str> {
-        let by = signatures.iter().filter(|signature| signature["key"] == *key);
-        by.map(|signature| signature["form"].as_str().unwrap()).collect()
-    };
-    assert_eq!(forms(&"a".into()), ["simple-signing", "bundle"], "{document:#}");
-    assert_eq!(forms(&Value::Null).len(), 2, "{document:#}");
+    for scene in scenes().await {
+        let (name, policy) = (scene.name(), scene.policy(&["a"], 1));
+        scene.refuses(&name, &policy, "wants a signature by a, and no signature was found");
+        scene.sign(&name, "b");
+        scene.refuses(&name, &policy, "no key of the policy made it");
+        // Added to what lies there, in both forms.
+        scene.sign(&name, "a");
+        scene.accepts(&name, &policy);
+        let output = scene.run(&["image", "verify", &name, "--policy", "policy.toml", "--json"]);
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(document["manifestDigest"], scene.image.digest());
+        let signatures = document["verdict"]["signatures"].as_array().unwrap();
+        let forms = |key: &Value| -> Vec<&str> {
+            let by = signatures.iter().filter(|signature| signature["key"] == *key);
+            by.map(|signature| signature["form"].as_str().unwrap()).collect()
+        };
+        assert_eq!(forms(&"a".into()), ["simple-signing", "bundle"], "{document:#}");
+        assert_eq!(forms(&Value::Null).len(), 2, "{document:#}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn finds_bundles_by_the_referrers_api_and_by_the_fallback_tag() {
+    for (scene, api) in scenes().await.into_iter().zip([false, true]) {
+        let (name, policy) = (scene.name(), scene.policy(&["a"], 1));
+        scene.sign(&name, "a");
+        // The older form is nowhere: only the bundle can count.
+        scene.proxy.fault(".sig", usize::MAX, Fault::Status(404));
+        scene.accepts(&name, &policy);
+        assert!(!scene.proxy.requests("/referrers/").is_empty(), "the API is asked first");
+        // Without the fallback tag either, it is the API that finds it.
+        scene.proxy.fault(&scene.list_tag(), usize::MAX, Fault::Status(404));
+        match api {
+            true => scene.accepts(&name, &policy),
+            false => scene.refuses(&name, &policy, "no signature was found"),
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wants_as_many_keys_as_the_policy_says() {
-    let scene = scene().await;
-    let (name, policy) = (scene.name(), scene.policy(&["a", "b"], 2));
-    scene.sign(&name, "a");
-    scene.sign(&name, "a");
-    scene.refuses(&name, &policy, "wants signatures by 2 of a, b, and found only a");
-    scene.sign(&name, "b");
-    scene.accepts(&name, &policy);
+    for scene in scenes().await {
+        let (name, policy) = (scene.name(), scene.policy(&["a", "b"], 2));
+        scene.sign(&name, "a");
+        scene.sign(&name, "a");
+        scene.refuses(&name, &policy, "wants signatures by 2 of a, b, and found only a");
+        scene.sign(&name, "b");
+        scene.accepts(&name, &policy);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn takes_no_signature_of_another_image() {
-    let scene = scene().await;
-    let other = image(2);
-    scene.registry.push(REPOSITORY, "2", &other).await;
-    let name = scene.name();
-    scene.sign(&format!("docker://{}/{REPOSITORY}:2", scene.proxy.host), "a");
-    let tag = format!("{}.sig", other.digest().replace(':', "-"));
-    let url = |tag: &str| format!("http://{}/v2/{REPOSITORY}/manifests/{tag}", scene.registry.host);
-    let client = reqwest::Client::new();
-    let swapped = client.get(url(&tag)).header("Accept", MANIFEST).send().await.unwrap().bytes().await.unwrap();
-    let put = client.put(url(&scene.signature_tag())).header("Content-Type", MANIFEST).body(swapped);
-    assert_eq!(put.send().await.unwrap().status().as_u16(), 201);
-    scene.refuses(&name, &scene.policy(&["a"], 1), "it is for another image");
-    // Junk beside a signature that counts does no harm.
-    scene.sign(&name, "a");
-    scene.accepts(&name, &scene.policy(&["a"], 1));
+    for scene in scenes().await {
+        let other = image(2);
+        scene.registry.push(REPOSITORY, "2", &other).await;
+        let name = scene.name();
+        scene.sign(&format!("docker://{}/{REPOSITORY}:2", scene.proxy.host), "a");
+        let tag = format!("{}.sig", other.digest().replace(':', "-"));
+        let url = |tag: &str| format!("http://{}/v2/{REPOSITORY}/manifests/{tag}", scene.registry.host);
+        let client = reqwest::Client::new();
+        let swapped = client.get(url(&tag)).header("Accept", MANIFEST).send().await.unwrap().bytes().await.unwrap();
+        let put = client.put(url(&scene.signature_tag())).header("Content-Type", MANIFEST).body(swapped);
+        assert_eq!(put.send().await.unwrap().status().as_u16(), 201);
+        scene.refuses(&name, &scene.policy(&["a"], 1), "it is for another image");
+        // Junk beside a signature that counts does no harm.
+        scene.sign(&name, "a");
+        scene.accepts(&name, &scene.policy(&["a"], 1));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn takes_an_index_signature_for_what_the_index_names() {
-    let scene = scene().await;
-    let foreign = image(3);
-    scene.registry.push(REPOSITORY, "foreign", &foreign).await;
-    let entries = [("s390x", &foreign), (rocketos_oci::running_architecture(), &scene.image)];
-    scene.registry.push_index(REPOSITORY, "all", &entries).await;
-    let name = format!("docker://{}/{REPOSITORY}:all", scene.proxy.host);
-    let policy = scene.policy(&["a"], 1);
-    scene.refuses(&name, &policy, "no signature was found");
-    // Another manifest of the same index says nothing of this one.
-    scene.sign(&format!("docker://{}/{REPOSITORY}:foreign", scene.proxy.host), "a");
-    scene.refuses(&name, &policy, "no signature was found");
-    scene.sign(&name, "b");
-    scene.refuses(&name, &policy, "no key of the policy made it");
-    scene.sign(&name, "a");
-    scene.accepts(&name, &policy);
-    let output = scene.run(&["image", "verify", &name, "--policy", "policy.toml", "--json"]);
-    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(document["manifestDigest"], scene.image.digest());
-    assert_eq!(document["throughIndex"], true);
-    // Asked for without the index, the manifest was not signed.
-    scene.refuses(&scene.name(), &policy, "no signature was found");
+    for scene in scenes().await {
+        let foreign = image(3);
+        scene.registry.push(REPOSITORY, "foreign", &foreign).await;
+        let entries = [("s390x", &foreign), (rocketos_oci::running_architecture(), &scene.image)];
+        scene.registry.push_index(REPOSITORY, "all", &entries).await;
+        let name = format!("docker://{}/{REPOSITORY}:all", scene.proxy.host);
+        let policy = scene.policy(&["a"], 1);
+        scene.refuses(&name, &policy, "no signature was found");
+        // Another manifest of the same index says nothing of this one.
+        scene.sign(&format!("docker://{}/{REPOSITORY}:foreign", scene.proxy.host), "a");
+        scene.refuses(&name, &policy, "no signature was found");
+        scene.sign(&name, "b");
+        scene.refuses(&name, &policy, "no key of the policy made it");
+        scene.sign(&name, "a");
+        scene.accepts(&name, &policy);
+        let output = scene.run(&["image", "verify", &name, "--policy", "policy.toml", "--json"]);
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(document["manifestDigest"], scene.image.digest());
+        assert_eq!(document["throughIndex"], true);
+        // Asked for without the index, the manifest was not signed.
+        scene.refuses(&scene.name(), &policy, "no signature was found");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

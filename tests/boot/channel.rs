@@ -1,6 +1,7 @@
 //! A node on a channel: its wave, a halt, a recall, keys that rotate while it is off, and a policy that comes with them.
 
 use anyhow::{Context, Result, ensure};
+use chrono::{SecondsFormat, TimeDelta, Utc};
 use rocketos_tests::fixture::{BOOT, Fixture, REPOSITORY, UPGRADE, VERSIONS};
 use rocketos_tests::publisher::{CHANNEL, Publisher};
 use rocketos_tests::{FleetLock, Guest, Progress};
@@ -10,6 +11,8 @@ use serde_json::Value;
 const CLOSED: u64 = 600;
 /// The policy does not allow the image.
 const NOT_ALLOWED: i32 = 77;
+/// Where an image has its own.
+const TRUST: &str = "/usr/lib/rocketos/trust";
 /// Where the first root goes in the guest.
 const ROOT: &str = "/run/root.json";
 
@@ -55,6 +58,10 @@ fn step(guest: &mut Guest, command: &str) -> Result<Value> {
     serde_json::from_str(answer.stdout.trim()).with_context(|| format!("{command} gave {}: {}", answer.status, said()))
 }
 
+fn in_hours(hours: i64) -> String {
+    (Utc::now() + TimeDelta::hours(hours)).to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
 fn guest_said(text: &str) -> String {
     text.chars().take(2000).collect()
 }
@@ -79,7 +86,13 @@ fn waits(guest: &mut Guest, vendor: &Vendor) -> Result<()> {
     let switch = format!("rocketctl switch --channel {CHANNEL} --from {}", vendor.publisher.place());
     let refused = guest.run(&switch, UPGRADE)?;
     ensure!(refused.status == 1 && refused.stdout.contains("root.json"), "believed without a root: {}", refused.stdout);
+    let refused = guest.run(&format!("{switch} --root /etc/os-release"), UPGRADE)?;
+    ensure!(refused.status == 1, "a root that is none: {}", refused.stdout);
     expect(guest, &format!("{switch} --root {ROOT}"), "current", None)?;
+    // As if the image had brought it.
+    guest.ask(&format!("cp -r {TRUST} /run/trust && cp {ROOT} /run/trust/ && mount --bind /run/trust {TRUST}"))?;
+    guest.ask("find /sysroot/state/rocketos/trust -name root.json -path '*/trust/*/root.json' | grep -q .")?;
+    expect(guest, &switch, "current", None)?;
     let status = guest.ask("rocketctl status")?;
     ensure!(status.contains(&format!("follows: channel {CHANNEL} of {}", vendor.publisher.place())), "{status}");
 
@@ -87,7 +100,7 @@ fn waits(guest: &mut Guest, vendor: &Vendor) -> Result<()> {
     vendor.publisher.file("curve.json", &curve)?;
     let next = vendor.image(VERSIONS[1]);
     // Nobody's turn for a day, so that nothing here depends on how fast the machine is.
-    let later = (chrono::Utc::now() + chrono::TimeDelta::days(1)).to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    let later = in_hours(24);
     vendor.says(&["add", "--channel", CHANNEL, &next, "--curve=curve.json", "--published", &later])?;
     expect(guest, "rocketctl upgrade", "waiting", Some("turn"))?;
     let status: Value = serde_json::from_str(&guest.ask("rocketctl status --json")?)?;
@@ -108,9 +121,8 @@ fn updates_itself(guest: &mut Guest, vendor: &Vendor, lock: &FleetLock) -> Resul
     guest.write_file("/etc/rocketos/update.toml", schedule.as_bytes())?;
     guest.check("systemctl start rocketos-update.service", UPGRADE)?;
     ensure!(lock.asked().is_empty(), "before its turn the node asked for {:?}", lock.asked());
-    // The same release, open to all.
-    let now = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
-    vendor.says(&["open", "--channel", CHANNEL, VERSIONS[1], "--published", &now])?;
+    // The same release, open to all; since an hour, for an emulated machine's clock may be behind.
+    vendor.says(&["open", "--channel", CHANNEL, VERSIONS[1], "--published", &in_hours(-1)])?;
     guest.check("systemctl start rocketos-update.service", UPGRADE)?;
     let told = guest.ask("journalctl --no-pager -q -o cat -u rocketos-update.service")?;
     ensure!(lock.asked() == ["pre-reboot"] && told.contains("The reboot waits: another node reboots"), "{told}");

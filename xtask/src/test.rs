@@ -51,7 +51,7 @@ pub fn run(args: &Args) -> Result<()> {
         bail!("there is no section '{stranger}'; 'cargo xtask test --help' names them");
     }
     let progress = Progress::new();
-    let path = Tools::ensure(&progress)?.search_path()?;
+    let path = Tools::ensure(&progress)?.search_path(&progress)?;
     let chosen = |name: &str| args.sections.is_empty() || args.sections.iter().any(|section| section == name);
     let limit = if args.long { LONG_SECTION } else { SECTION };
     let cargo = |words: &[&str]| {

@@ -40,6 +40,7 @@ impl Publisher {
             format!("--{role}-key={name}.pub")
         });
         publisher.release(&[&["init", "--dir=desk"], &keys.each_ref().map(String::as_str)[..]].concat())?;
+        publisher.release(&["sign", "--dir=desk", "--yes", "--key=root.pem"])?;
         Ok(publisher)
     }
 

@@ -45,13 +45,30 @@ impl Registry {
             .stderr(Stdio::null())
             .spawn()
             .expect("these tests need the program docker-registry: 'apt-get install docker-registry'");
-        let registry = Self { child, host: address.to_string(), directory };
+        Self { child, host: address.to_string(), directory }.listening()
+    }
+
+    /// One that has the referrers API, and keeps everything in memory.
+    pub fn with_referrers() -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let host = listener.local_addr().unwrap().to_string();
+        drop(listener);
+        let child = Command::new("referrers-registry")
+            .arg(&host)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("these tests need the program referrers-registry, which 'cargo xtask test' compiles");
+        Self { child, host, directory: TempDir::new().unwrap() }.listening()
+    }
+
+    fn listening(self) -> Self {
         let began = Instant::now();
-        while TcpStream::connect(address).is_err() {
-            assert!(began.elapsed() < Duration::from_secs(20), "docker-registry does not listen");
+        while TcpStream::connect(&self.host).is_err() {
+            assert!(began.elapsed() < Duration::from_secs(20), "the registry does not listen");
             std::thread::sleep(Duration::from_millis(20));
         }
-        registry
+        self
     }
 
     async fn put(&self, path: &str, media_type: &str, bytes: Vec<u8>) {
@@ -65,8 +82,9 @@ impl Registry {
     async fn put_blob(&self, repository: &str, bytes: &[u8]) {
         let url = format!("http://{}/v2/{repository}/blobs/uploads/", self.host);
         let begun = reqwest::Client::new().post(url).header("Content-Length", "0").send().await.unwrap();
-        let place = begun.headers()["Location"].to_str().unwrap();
-        let url = format!("{place}&digest={}", digest(bytes));
+        // It may be relative, and may have a query of its own.
+        let mut url = begun.url().join(begun.headers()["Location"].to_str().unwrap()).unwrap();
+        url.query_pairs_mut().append_pair("digest", &digest(bytes));
         let done = reqwest::Client::new().put(url).body(bytes.to_vec()).send().await.unwrap();
         assert_eq!(done.status().as_u16(), 201);
     }

@@ -11,7 +11,7 @@ use crate::progress::Progress;
 /// What apt-get may take over a slow network.
 const APT_LIMIT: Duration = Duration::from_secs(1200);
 
-/// Package, and a file that shows that it or its equal is there.
+/// Package, and what shows that it or its equal is there: a file, or a program on the search path.
 const NEEDED: &[(&str, &str)] = &[
     ("build-essential", "/usr/bin/cc"),
     ("g++", "/usr/bin/c++"),
@@ -28,6 +28,7 @@ const NEEDED: &[(&str, &str)] = &[
     ("skopeo", "/usr/bin/skopeo"),
     ("softhsm2", "/usr/bin/softhsm2-util"),
     ("opensc", "/usr/bin/pkcs11-tool"),
+    ("golang-go", "go"),
     ("strace", "/usr/bin/strace"),
     ("e2fsprogs", "/usr/sbin/debugfs"),
     ("debian-archive-keyring", "/usr/share/keyrings/debian-archive-keyring.gpg"),
@@ -36,8 +37,7 @@ const NEEDED: &[(&str, &str)] = &[
 
 /// Installs what is missing, or says what to type where this process may not.
 pub(super) fn ensure(progress: &Progress) -> Result<()> {
-    let missing: Vec<&str> =
-        NEEDED.iter().filter(|(_, file)| !Path::new(file).exists()).map(|(package, _)| *package).collect();
+    let missing: Vec<&str> = NEEDED.iter().filter(|(_, file)| !is_there(file)).map(|(package, _)| *package).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -57,6 +57,12 @@ pub(super) fn ensure(progress: &Progress) -> Result<()> {
         args.extend(&missing);
         apt(&args).with_context(|| format!("installing {names}"))
     })
+}
+
+fn is_there(file: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    // An absolute path stands for itself in whatever folder.
+    Path::new(file).exists() || std::env::split_paths(&path).any(|folder| folder.join(file).is_file())
 }
 
 fn apt(args: &[&str]) -> Result<()> {
