@@ -73,8 +73,8 @@ pub fn to(
     step: Step,
     reporter: &Reporter,
 ) -> anyhow::Result<Advanced> {
-    let Step { activation, check, retain, .. } = step;
-    let wanted = Wanted { follow, release: None, activation, check, retain };
+    let Step { wish: Wish { retry, .. }, activation, check, retain } = step;
+    let wanted = Wanted { follow, release: None, activation, check, retain, retry };
     let brought = bring(node, current, &Guard::of_roles(node, current)?, puller, &wanted, reporter)?;
     Ok(Advanced { arrived: Arrived::Brought(brought.outcome), follow: follow.clone(), brought, said: None })
 }
@@ -121,8 +121,8 @@ pub fn along(
         None => Guard::of_roles(node, current)?,
     };
     let follow = Follow { image: release.image.with_digest(release.digest), channel: Some(channel.clone()) };
-    let Step { activation, check, retain, .. } = step;
-    let wanted = Wanted { follow: &follow, release: Some(release), activation, check, retain };
+    let Step { wish: Wish { retry, .. }, activation, check, retain } = step;
+    let wanted = Wanted { follow: &follow, release: Some(release), activation, check, retain, retry };
     let brought = bring(node, current, &guard, puller, &wanted, reporter)?;
     if brought.outcome == Outcome::Staged {
         let accepted = Accepted { version: release.version.clone(), digest: release.digest };
@@ -199,6 +199,7 @@ pub fn activate_downloaded(node: &Node) -> anyhow::Result<Advanced> {
     }
     let deployment = rollback(node, Some(&id)).context("activating what was downloaded")?;
     node.set_downloaded(None)?;
+    node.forget_failure(&origin.manifest_digest)?;
     if let Some((channel, remembered)) = &remembered
         && let Some(version) = origin.version.as_deref().and_then(|version| version.parse().ok())
     {

@@ -38,6 +38,8 @@ pub enum Verb {
     Unpin(Deployment),
     /// Remove every deployment but booted, staged, rollback and the pinned ones.
     Prune(Prune),
+    /// Make the health checks now, and say what they came to.
+    Health(Health),
     /// Look at images, and make them.
     #[command(subcommand)]
     Image(Image),
@@ -254,6 +256,17 @@ pub struct Deployment {
     pub deployment: String,
 }
 
+/// `health`.
+#[derive(Debug, ClapArgs)]
+pub struct Health {
+    /// What they came to last; nothing is checked.
+    #[arg(long)]
+    pub last: bool,
+    /// Print as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// `prune`.
 #[derive(Debug, ClapArgs)]
 pub struct Prune {
@@ -359,8 +372,16 @@ pub struct Sign {
 /// What units run.
 #[derive(Debug, Subcommand)]
 pub enum Internal {
-    /// Declare this boot good.
-    Bless,
+    /// Make the health checks before the boot is complete.
+    Health,
+    /// Watch a release on trial until the end of its soak, and declare it good.
+    Soak,
+    /// Give its try back to a release on trial where the machine shuts down in order.
+    Excuse,
+    /// Leave a release on trial whose boot is not complete in time.
+    Deadline,
+    /// Leave a release on trial that ended in emergency mode.
+    Stranded,
     /// Look for something newer, and do with it what update.toml says.
     Update,
     /// Grow the root file system to the end of its partition.

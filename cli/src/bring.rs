@@ -21,6 +21,8 @@ pub enum Outcome {
     Available,
     /// A newer one is there, and the policy does not allow it.
     Refused,
+    /// The newest one failed here before.
+    FailedBefore,
     /// It is here, and boots when it is told to.
     Downloaded,
     /// It boots next.
@@ -58,6 +60,8 @@ pub struct Wanted<'a> {
     pub check: bool,
     /// Keep what runs.
     pub retain: bool,
+    /// Try again what failed here.
+    pub retry: bool,
 }
 
 /// Resolves, judges, pulls and stages.
@@ -72,7 +76,7 @@ pub fn bring(
     wanted: &Wanted<'_>,
     reporter: &Reporter,
 ) -> anyhow::Result<Brought> {
-    let Wanted { follow, release, activation, check, retain } = *wanted;
+    let Wanted { follow, release, activation, check, retain, retry } = *wanted;
     let reference = &follow.image;
     let keep = || match &current.booted {
         Some(booted) if retain => node.pin(&booted.id),
@@ -89,6 +93,9 @@ pub fn bring(
     if current.next().is_some_and(same) {
         keep()?;
         return Ok(Brought { outcome: Outcome::Current, digest, judged: None });
+    }
+    if !retry && node.failures()?.iter().any(|failure| failure.manifest_digest == digest) {
+        return Ok(Brought { outcome: Outcome::FailedBefore, digest, judged: None });
     }
     let downloaded = node.downloaded()? == Some(digest.deployment())
         && node.origin(&digest.deployment())?.is_some_and(|origin| origin.follow() == *follow);
@@ -120,6 +127,7 @@ pub fn bring(
         return Ok(brought(Outcome::Downloaded));
     }
     node.set_downloaded(None)?;
+    node.forget_failure(&digest)?;
     Ok(brought(Outcome::Staged))
 }
 
@@ -221,8 +229,14 @@ mod tests {
         let at = |place: &str, accept: &str| format!("[layout.{:?}]\naccept = '{accept}'\n", folder.path().join(place));
         let key = "[key.k]\npem = '''\n-----BEGIN PUBLIC KEY-----\n\
                    MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n-----END PUBLIC KEY-----\n'''\n";
-        let wanted =
-            |check, retain| Wanted { follow: &follow, release: None, activation: Activation::Tried, check, retain };
+        let wanted = |check, retain| Wanted {
+            follow: &follow,
+            release: None,
+            activation: Activation::Tried,
+            check,
+            retain,
+            retry: false,
+        };
         let signed = at("layout", "signed");
         for (policy, says) in [
             (String::new(), "the policy has no entry for oci:"),

@@ -1,5 +1,5 @@
 //! Configuration files of ours, found as systemd finds its own: `<name>.toml` of the later folder stands in place of the
-//! earlier one's; drop-ins from `<name>.d` of all folders are laid over it in the order of their names, and one stands in
+//! earlier one's; drop-ins from `<name>.toml.d` of all folders are laid over it in the order of their names, and one stands in
 //! place of those of the same name in earlier folders. An empty file, or a link to /dev/null, masks.
 
 use std::{
@@ -34,7 +34,7 @@ fn files(root: &Path, name: &str) -> anyhow::Result<Vec<PathBuf>> {
     let file = folders.iter().rev().map(|folder| folder.join(format!("{name}.toml"))).find(|path| path.exists());
     let mut drop_ins = BTreeMap::new();
     for folder in folders {
-        let folder = folder.join(format!("{name}.d"));
+        let folder = folder.join(format!("{name}.toml.d"));
         let entries = match fs::read_dir(&folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             other => other.with_context(|| format!("listing {}", folder.display()))?,
@@ -78,14 +78,14 @@ mod tests {
         assert_eq!(value("mode").as_deref(), Some("\"off\""));
         put(root.path(), "etc/rocketos/update.toml", "mode = 'check'\n");
         assert_eq!((value("mode").as_deref(), value("other")), (Some("\"check\""), None));
-        put(root.path(), "usr/lib/rocketos/update.d/50-a.toml", "mode = 'apply'\n");
-        put(root.path(), "usr/lib/rocketos/update.d/40-b.toml", "mode = 'download'\nother = 2\n");
+        put(root.path(), "usr/lib/rocketos/update.toml.d/50-a.toml", "mode = 'apply'\n");
+        put(root.path(), "usr/lib/rocketos/update.toml.d/40-b.toml", "mode = 'download'\nother = 2\n");
         assert_eq!((value("mode").as_deref(), value("other").as_deref()), (Some("\"apply\""), Some("2")));
-        put(root.path(), "etc/rocketos/update.d/50-a.toml", "");
+        put(root.path(), "etc/rocketos/update.toml.d/50-a.toml", "");
         assert_eq!(value("mode").as_deref(), Some("\"download\""));
-        std::os::unix::fs::symlink("/dev/null", root.path().join("etc/rocketos/update.d/40-b.toml")).unwrap();
+        std::os::unix::fs::symlink("/dev/null", root.path().join("etc/rocketos/update.toml.d/40-b.toml")).unwrap();
         assert_eq!(value("mode").as_deref(), Some("\"check\""));
-        put(root.path(), "etc/rocketos/update.d/60-c.toml", "mode = \n");
+        put(root.path(), "etc/rocketos/update.toml.d/60-c.toml", "mode = \n");
         let error = read(root.path(), "update").unwrap_err();
         assert!(format!("{error:#}").contains("60-c.toml"), "{error:#}");
     }

@@ -8,7 +8,7 @@ use rocketos_oci::OciError;
 use rocketos_store::StoreError;
 use rocketos_trust::{PolicyError, Refused};
 
-use crate::pull::Unbootable;
+use crate::{bring::NotTheRelease, health::Unhealthy, pull::Unbootable};
 
 /// Something failed that no other code names.
 const FAILED: u8 = 1;
@@ -21,12 +21,14 @@ const REFUSED: u8 = 65;
 /// The registry could not be reached or did not answer (sysexits.h, EX_UNAVAILABLE).
 const UNAVAILABLE: u8 = 69;
 
+/// A required health check did not pass (sysexits.h, EX_SOFTWARE).
+const UNHEALTHY: u8 = 70;
 /// The policy does not allow the image, or cannot be read and so allows none (sysexits.h, EX_NOPERM).
 const NOT_ALLOWED: u8 = 77;
 
 /// What the codes mean, for `--help`.
 pub const HELP: &str = "Exit codes: 0 done; 1 failed; 2 wrong usage; 65 the image is not what it should be; \
-69 the registry does not answer; 73 a disk is full; 75 another rocketctl is at work; \
+69 the registry does not answer; 70 a required health check did not pass; 73 a disk is full; 75 another rocketctl is at work; \
 77 the policy does not allow the image.";
 
 /// The error with its causes, each once.
@@ -56,8 +58,11 @@ pub fn code(error: &anyhow::Error) -> ExitCode {
 }
 
 fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
-    if cause.is::<Unbootable>() {
+    if cause.is::<Unbootable>() || cause.is::<NotTheRelease>() {
         return Some(REFUSED);
+    }
+    if cause.is::<Unhealthy>() {
+        return Some(UNHEALTHY);
     }
     if cause.is::<Refused>() || cause.is::<PolicyError>() {
         return Some(NOT_ALLOWED);

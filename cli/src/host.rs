@@ -6,12 +6,14 @@ use serde_json::{Value, json};
 
 /// The document of a machine in these roles.
 ///
-/// `channel` is what the channel it follows says, `itself` what it does without a person.
+/// `channel` is what the channel it follows says, `itself` what it does without a person, `health` what its checks
+/// came to and what failed here.
 pub fn document(
     roles: &Roles,
     downloaded: Option<&DeploymentId>,
     channel: Option<&Value>,
     itself: Option<&Value>,
+    health: Option<&Value>,
 ) -> Value {
     let entry = |deployment: &Option<Deployment>| match deployment {
         Some(deployment) => entry(deployment, downloaded),
@@ -42,6 +44,7 @@ pub fn document(
                 "downloaded": downloaded,
                 "channel": channel,
                 "itself": itself,
+                "health": health,
             },
         },
     })
@@ -132,7 +135,7 @@ mod tests {
     /// The document, which must be what bootc's schema says.
     fn valid(roles: &Roles, downloaded: Option<&DeploymentId>) -> Value {
         let schema: Value = serde_json::from_str(SCHEMA).unwrap();
-        let document = document(roles, downloaded, None, None);
+        let document = document(roles, downloaded, None, None, None);
         let validator = jsonschema::validator_for(&schema).unwrap();
         let errors: Vec<_> =
             validator.iter_errors(&document).map(|error| format!("{}: {error}", error.instance_path())).collect();

@@ -5,6 +5,11 @@
 //! | [`BEFORE_ITS_TURN`] | a release is taken before this node's turn |
 //! | [`STAGED`] | a release boots next |
 //! | [`REBOOTING`] | the node reboots into it by itself |
+//! | [`GOOD`] | a release did its work until the end of its soak |
+//! | [`RELEASE_FAILED`] | a release on trial failed |
+//! | [`ROLLED_BACK`] | the deployment before boots next because of that |
+//! | [`NO_WAY_BACK`] | there is none |
+//! | [`UNHEALTHY`] | a release that proved itself before does not do its work |
 
 use log::{Level, Record};
 use systemd_journal_logger::JournalLog;
@@ -16,12 +21,32 @@ pub const STAGED: &str = "3f0c9d8e5b7a4d21a6e4f19b72c85d03";
 /// The node reboots into what boots next.
 pub const REBOOTING: &str = "b95a2e7140c84f6db3d7e8a6f05c1b92";
 
+/// A release did its work until the end of its soak.
+pub const GOOD: &str = "51c0d7b8a3e94f0f9a6b1e2d7c48f530";
+/// A release on trial failed.
+pub const RELEASE_FAILED: &str = "c6e4a90d2f1b4c77b0a85d93e61f7204";
+/// The deployment before boots next because of that.
+pub const ROLLED_BACK: &str = "0d95f3c7e8264ab1a7f06c4b9e2d8135";
+/// There is none.
+pub const NO_WAY_BACK: &str = "e2b7c1460fa94d8c8d3f5a0697e1b4c9";
+/// A release that proved itself before does not do its work.
+pub const UNHEALTHY: &str = "98a1f4d0b6c34e2f85c7d2e09b3f6a17";
+
 /// Writes an entry. Where no journal listens, nobody would have read it.
 pub fn say(id: &str, text: &str, fields: &[(&str, &str)]) {
+    write(Level::Info, id, text, fields);
+}
+
+/// Writes one that people must not miss.
+pub fn say_loudly(id: &str, text: &str, fields: &[(&str, &str)]) {
+    write(Level::Error, id, text, fields);
+}
+
+fn write(level: Level, id: &str, text: &str, fields: &[(&str, &str)]) {
     let Ok(journal) = JournalLog::new() else { return };
     let extra = [("MESSAGE_ID", id)].into_iter().chain(fields.iter().copied());
     let journal = journal.with_extra_fields(extra).with_syslog_identifier("rocketctl".to_owned());
     // One that is gone meanwhile is no reason to stop.
-    let _ = journal
-        .journal_send(&Record::builder().level(Level::Info).target("rocketctl").args(format_args!("{text}")).build());
+    let _ =
+        journal.journal_send(&Record::builder().level(level).target("rocketctl").args(format_args!("{text}")).build());
 }

@@ -5,7 +5,9 @@ use std::{convert::Infallible, fs, time::Instant};
 use anyhow::{Context, Result};
 use rocketos_model::{Booted, cmdline};
 
-use crate::{config::Config, console, deployment, disk, interfaces, machine_id, modules::Modules, root, switch};
+use crate::{
+    config::Config, console, deployment, disk, interfaces, machine_id, modules::Modules, root, switch, watchdog,
+};
 
 /// Does everything; when it returns, it failed.
 pub fn boot() -> Result<Infallible> {
@@ -27,6 +29,7 @@ pub fn boot() -> Result<Infallible> {
     let loader = interfaces::loader()?;
     let disk = disk::find(&mut modules, loader.partition.as_deref())?;
     let found = Instant::now();
+    let mut watched = watchdog::start();
 
     modules.wait_for(&root::PARTITION_MODULES);
     let sysroot = root::mount_partition(&disk.root)?;
@@ -53,6 +56,11 @@ pub fn boot() -> Result<Infallible> {
     // A second claimant may have come up while we were busy.
     disk::confirm(&mut modules, &disk, loader.partition.as_deref(), found)?;
 
+    // Its driver may have come up since.
+    watched = watched || watchdog::start();
+    if !watched {
+        console::info("there is no hardware watchdog: a hang will not be noticed by itself");
+    }
     console::info(&format!(
         "image {:.16}… from {} is the root after {} ms",
         digest.to_hex(),

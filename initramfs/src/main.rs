@@ -17,6 +17,7 @@ mod machine_id;
 mod modules;
 mod root;
 mod switch;
+mod watchdog;
 
 use std::{panic, process, thread, time::Duration};
 

@@ -2,4 +2,5 @@
 
 mod channel;
 mod fallback;
+mod health;
 mod life;

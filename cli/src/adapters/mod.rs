@@ -3,12 +3,14 @@
 //! | program | for |
 //! |---|---|
 //! | `systemd-repart` | partitioning and formatting at install |
-//! | `systemctl` | rebooting |
+//! | `systemctl` | rebooting, and what systemd says of units |
+//! | those of health checks | checks of the kind `command`, and greenboot's |
 //! | the one of `--signer` or `exec:` | signing with a key that is not in a file |
 //! | `pkcs11-tool` | signing with a key in a token |
 //!
 //! (`skopeo`, which containers-image-proxy starts to read `containers-storage:`, is the other; see `rocketos-oci`.)
 
+pub mod checker;
 pub mod repart;
 pub mod signer;
 pub mod systemctl;

@@ -36,7 +36,9 @@ impl Standing {
         let remembered = node.remembered(&followed.from).accepted(&followed.name)?;
         let remembered =
             remembered.map(|text| toml::from_str(&text)).transpose().context("reading what was accepted")?;
-        Self::new(machine_id, next, roles, followed, remembered)
+        let mut standing = Self::new(machine_id, next, roles, followed, remembered)?;
+        standing.failed.extend(node.failures()?.into_iter().map(|failure| failure.manifest_digest));
+        Ok(standing)
     }
 
     fn new(

@@ -25,6 +25,7 @@ fn word(arrived: Arrived) -> &'static str {
         Arrived::Brought(Outcome::Current) => "current",
         Arrived::Brought(Outcome::Available) => "available",
         Arrived::Brought(Outcome::Refused) => "refused",
+        Arrived::Brought(Outcome::FailedBefore) => "failed-before",
         Arrived::Brought(Outcome::Downloaded) => "downloaded",
         Arrived::Brought(Outcome::Staged) => "staged",
     }
@@ -55,6 +56,11 @@ fn words(advanced: &Advanced) -> Option<String> {
         Arrived::Stuck | Arrived::Brought(Outcome::Refused) => return None,
         Arrived::Waiting => format!("No update from {name} yet: {said}."),
         Arrived::Brought(Outcome::Current) => format!("No update available for {name} ({digest})."),
+        Arrived::Brought(Outcome::FailedBefore) => {
+            format!(
+                "No update from {name}: {digest} failed here ('rocketctl status' says why); --retry tries it again."
+            )
+        }
         Arrived::Brought(Outcome::Available) => format!("Update available for {name}: {digest}."),
         Arrived::Brought(Outcome::Downloaded) => {
             format!("Downloaded {digest}; 'rocketctl upgrade --from-downloaded' makes it boot next.")
@@ -114,7 +120,7 @@ pub fn switch(args: &Switch) -> anyhow::Result<()> {
     let (node, lock) = Node::locked("switch")?;
     let current = roles(&node)?;
     let reporter = Reporter::new(&args.progress)?;
-    let wish = Wish { by_hand: true, ..Wish::default() };
+    let wish = Wish { by_hand: true, retry: args.target.is_some(), ..Wish::default() };
     let step = Step { wish, activation: Activation::Tried, check: false, retain: args.retain };
     let advanced = match (&args.target, &args.channel) {
         (Some(target), _) => {

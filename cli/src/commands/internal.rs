@@ -1,29 +1,24 @@
 //! What units run.
 
 use indicatif::HumanBytes;
-use rocketos_deploy::{Node, bless, grow_root, prune};
+use rocketos_deploy::grow_root;
 
 use super::follow;
 use crate::{
     args::{Internal, Progress},
     automatic::{self, Looked},
+    health,
     output::Reporter,
 };
 
 /// Runs it.
 pub fn run(verb: &Internal) -> anyhow::Result<()> {
     match verb {
-        Internal::Bless => {
-            let (node, _lock) = Node::locked("bless")?;
-            match bless(&node)? {
-                Some(id) => println!("Deployment {id} is good."),
-                None => println!("The loader did not say what it booted; nothing is blessed."),
-            }
-            // Only what has proved itself may push out what came before.
-            let pruned = prune(&node, false)?;
-            super::prune::report(&pruned);
-            Ok(())
-        }
+        Internal::Health => health::gate(),
+        Internal::Soak => health::soak(notify_ready),
+        Internal::Excuse => health::excuse(),
+        Internal::Deadline => health::deadline(),
+        Internal::Stranded => health::stranded(),
         Internal::Update => update(),
         Internal::Grow => {
             println!("The root file system has {}.", HumanBytes(grow_root()?));
@@ -48,4 +43,9 @@ fn update() -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Tells systemd that what comes after need not wait; where nobody listens, nobody waits.
+fn notify_ready() {
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 }

@@ -2,6 +2,7 @@
 
 mod completions;
 mod follow;
+mod health;
 mod image;
 mod install;
 mod internal;
@@ -10,6 +11,8 @@ mod prune;
 mod release;
 mod rollback;
 mod status;
+
+pub use prune::report as report_pruned;
 
 use crate::args::{Args, Verb};
 
@@ -24,6 +27,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Verb::Pin(verb) => pin::pin(&verb),
         Verb::Unpin(verb) => pin::unpin(&verb),
         Verb::Prune(verb) => prune::run(&verb),
+        Verb::Health(verb) => health::run(&verb),
         Verb::Image(verb) => image::run(&verb),
         Verb::Release(verb) => release::run(&verb),
         Verb::Completions { shell } => completions::completions(shell),

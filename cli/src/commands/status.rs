@@ -1,14 +1,15 @@
 //! `status`.
 
 use chrono::Utc;
-use rocketos_deploy::{Deployment, Node, Roles, roles};
+use rocketos_deploy::{Deployment, Failure, Node, Roles, roles};
+use rocketos_health::Report;
 use serde_json::json;
 
 use crate::{
     args::{Format, Status},
     automatic::Schedule,
     channel::outlook,
-    exit, host,
+    exit, health, host,
 };
 
 /// Says what runs, what boots next and what is kept.
@@ -20,6 +21,12 @@ pub fn run(args: &Status) -> anyhow::Result<()> {
     if args.booted {
         roles = Roles { booted: roles.booted, ..Roles::default() };
     }
+    let (last, failures) = (health::newest(), node.failures()?);
+    let health = json!({
+        "good": last.as_ref().map(Report::is_good),
+        "checks": last.as_ref().map(|report| &report.checks),
+        "failures": failures,
+    });
     // A schedule that cannot be read is no reason to say nothing.
     let itself = Schedule::of_node().and_then(|schedule| schedule.outlook(&roles, Utc::now()));
     let itself = itself.unwrap_or_else(|error| {
@@ -29,7 +36,7 @@ pub fn run(args: &Status) -> anyhow::Result<()> {
     match args.json || args.format == Some(Format::Json) {
         true => {
             let said = outlook.as_ref().map(|(_, said)| said);
-            println!("{}", host::document(&roles, downloaded.as_ref(), said, Some(&itself.1)));
+            println!("{}", host::document(&roles, downloaded.as_ref(), said, Some(&itself.1), Some(&health)));
         }
         false => {
             print!("{}", human(&roles));
@@ -37,6 +44,15 @@ pub fn run(args: &Status) -> anyhow::Result<()> {
                 println!("follows: {text}");
             }
             println!("by itself: {}", itself.0);
+            if let Some(reason) = last.filter(|report| !report.is_good()).map(|report| report.reason()) {
+                println!("health: {reason}");
+            }
+            for Failure { manifest_digest, version, when, reason } in failures {
+                println!(
+                    "failed here: {} ({manifest_digest}) at {when}: {reason}",
+                    version.as_deref().unwrap_or("unknown")
+                );
+            }
         }
     }
     Ok(())

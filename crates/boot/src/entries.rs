@@ -98,6 +98,26 @@ impl Esp {
         Ok(good)
     }
 
+    /// Gives back the try that this boot took: a counted entry with one more is added, then the one that booted goes. Nothing
+    /// happens where another entry boots next, or the one that booted is good.
+    ///
+    /// # Errors
+    /// When the ESP cannot be written. A power cut between the two steps leaves both, the one with more tries first.
+    pub fn give_back(&self, identifier: &str, title: &str, uki: &str) -> Result<Option<Entry>, BootError> {
+        let entries = self.entries()?;
+        let newest = entries.iter().max_by_key(|entry| entry.name.sequence);
+        let Some((entry, tries)) = newest
+            .filter(|entry| same_entry(&entry.name, identifier))
+            .and_then(|entry| Some((entry, entry.name.tries?)))
+        else {
+            return Ok(None);
+        };
+        let tries = Tries { left: tries.left.saturating_add(1), done: tries.done.saturating_sub(1) };
+        let given = self.add_entry(entry.name.deployment, title, uki, Some(tries))?;
+        self.remove_entry(entry)?;
+        Ok(Some(given))
+    }
+
     /// Removes an entry; absence is success.
     ///
     /// # Errors
@@ -114,6 +134,12 @@ impl Esp {
         let bytes = files::read(&self.top, &entry.name.path(), limits::ENTRY_BYTES)?;
         Ok(String::from_utf8_lossy(&bytes).lines().find_map(|line| Some(line.strip_prefix("title ")?.to_owned())))
     }
+}
+
+/// True where an entry is the one that the loader named, however it has counted since.
+fn same_entry(name: &EntryName, identifier: &str) -> bool {
+    let named: Option<EntryName> = identifier.parse().ok();
+    named.is_some_and(|named| named.sequence == name.sequence && named.deployment == name.deployment)
 }
 
 /// The tries a new entry starts with.
@@ -155,6 +181,21 @@ mod tests {
         assert_eq!(esp.entries().unwrap(), [good.clone(), old]);
         assert_eq!(esp.bless(&good.name.identifier(), "2", "k.efi").unwrap(), good, "blessing twice changes nothing");
         assert!(matches!(esp.bless("rocketos-9.conf", "", ""), Err(BootError::NoEntry(_))));
+    }
+
+    #[test]
+    fn a_try_is_given_back_only_to_what_boots_next() {
+        let (_keep, esp) = esp();
+        let old = esp.add_entry(id("aa"), "1", "k.efi", None).unwrap();
+        assert_eq!(esp.give_back(&old.name.identifier(), "1", "k.efi").unwrap(), None, "it is good");
+        let tried = esp.add_entry(id("bb"), "2", "k.efi", Some(Tries { left: 0, done: 3 })).unwrap();
+        assert_eq!(esp.give_back(&old.name.identifier(), "1", "k.efi").unwrap(), None);
+        let given = esp.give_back(&tried.name.identifier(), "2", "k.efi").unwrap().unwrap();
+        assert_eq!((given.name.sequence, given.name.tries), (3, Some(Tries { left: 1, done: 2 })));
+        assert_eq!(esp.entries().unwrap(), [given.clone(), old]);
+        let newer = esp.add_entry(id("cc"), "3", "k.efi", Some(new_tries())).unwrap();
+        assert_eq!(esp.give_back(&given.name.identifier(), "2", "k.efi").unwrap(), None, "another boots next");
+        assert_eq!(esp.entries().unwrap()[0], newer);
     }
 
     #[test]

@@ -46,3 +46,15 @@ pub fn bless(node: &Node) -> Result<Option<DeploymentId>, DeployError> {
     node.esp.bless(identifier, &title(&origin), &origin.uki)?;
     Ok(Some(id))
 }
+
+/// Gives back the try that this boot took, where it is on trial and boots next too: whoever reboots an orderly machine has
+/// found no fault with it.
+///
+/// # Errors
+/// When the ESP cannot be written.
+pub fn give_try_back(node: &Node) -> Result<bool, DeployError> {
+    let Some(booted) = &node.booted else { return Ok(false) };
+    let (Some(identifier), Some(id)) = (&booted.entry, booted.deployment) else { return Ok(false) };
+    let Some(origin) = node.origin(&id)? else { return Ok(false) };
+    Ok(node.esp.give_back(identifier, &title(&origin), &origin.uki)?.is_some())
+}

@@ -3,8 +3,8 @@
 
 mod support;
 
-use rocketos_deploy::{Activation, DeployError, bless, follow, prune, rollback};
-use rocketos_model::{Follow, Followed, Place, layout};
+use rocketos_deploy::{Activation, DeployError, FAILURES, Failure, Verdict, bless, follow, prune, roles, rollback};
+use rocketos_model::{Follow, Followed, ManifestDigest, Place, layout};
 use support::{Machine, image::release, reference};
 
 fn place() -> Place {
@@ -83,4 +83,59 @@ fn the_mark_of_the_reboot_lock_stays_until_it_is_taken_away() {
         machine.node.mark_reboot_lock(false).unwrap();
         assert!(!machine.node.may_hold_reboot_lock().unwrap());
     }
+}
+
+#[test]
+fn failures_outlive_their_deployments_and_verdicts_do_not() {
+    let [first, second] = ["1", "2"].map(release);
+    let machine = Machine::new().running(&first);
+    machine.bring(&second, Activation::Tried).unwrap();
+    let failure = |when: &str, digest: ManifestDigest| Failure {
+        manifest_digest: digest,
+        version: Some("2".to_owned()),
+        when: when.to_owned(),
+        reason: "it fell ill".to_owned(),
+    };
+    let digest = machine.node.origin(&second.id()).unwrap().unwrap().manifest_digest;
+    let bad = Verdict { good: false, when: "2026-01-02".to_owned(), reason: Some("it fell ill".to_owned()) };
+    machine.node.record_failure(&failure("2026-01-02", digest)).unwrap();
+    machine.node.keep_verdict(&second.id(), &bad).unwrap();
+    assert_eq!(machine.node.verdict(&second.id()).unwrap(), Some(bad));
+    assert_eq!(machine.node.verdict(&first.id()).unwrap(), None);
+    rollback(&machine.node, Some(&first.id())).unwrap();
+    prune(&machine.node, false).unwrap();
+    assert_eq!(machine.node.verdict(&second.id()).unwrap(), None);
+    assert_eq!(machine.node.failures().unwrap(), [failure("2026-01-02", digest)]);
+    // Bounded, the oldest go; what does not parse is no reason to stop.
+    std::fs::write(machine.node.root.join(layout::root::FAILED).join("junk"), "junk").unwrap();
+    for number in 0..FAILURES as u8 {
+        let other = ManifestDigest::from_bytes([number; 32]);
+        machine.node.record_failure(&failure(&format!("2026-02-{number:03}"), other)).unwrap();
+    }
+    let all = machine.node.failures().unwrap();
+    assert!(all.len() == FAILURES && all.iter().all(|failure| failure.manifest_digest != digest));
+    assert!(all.is_sorted_by(|a, b| a.when >= b.when));
+    for failure in all {
+        machine.node.forget_failure(&failure.manifest_digest).unwrap();
+    }
+    assert!(machine.node.failures().unwrap().is_empty());
+}
+
+#[test]
+fn a_release_has_failed_when_its_tries_are_used_up() {
+    let [first, second] = ["1", "2"].map(release);
+    let mut machine = Machine::new().running(&first);
+    machine.bring(&second, Activation::Tried).unwrap();
+    let failed = |machine: &Machine| -> Vec<bool> {
+        roles(&machine.node).unwrap().all().map(rocketos_deploy::Deployment::has_failed).collect()
+    };
+    assert_eq!(failed(&machine), [false, false]);
+    for _ in 0..3 {
+        assert_eq!(machine.boot(), second.id());
+    }
+    assert_eq!(machine.boot(), first.id());
+    assert_eq!(failed(&machine), [false, true]);
+    // Staged anew, it has tries again.
+    machine.bring(&second, Activation::Tried).unwrap();
+    assert_eq!(failed(&machine), [false, false]);
 }

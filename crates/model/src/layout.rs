@@ -35,6 +35,8 @@ pub mod root {
     pub const DOWNLOADED: &str = "state/rocketos/downloaded";
     /// One empty file per pinned deployment.
     pub const PINS: &str = "state/rocketos/pins";
+    /// One file per release that failed here, named by manifest digest.
+    pub const FAILED: &str = "state/rocketos/failed";
     /// One directory per place of release metadata.
     pub const TRUST: &str = "state/rocketos/trust";
     /// Who holds the reboot lock of a fleet: this node, while the file is there.
@@ -47,6 +49,8 @@ pub mod root {
 pub mod deployment {
     /// What the deployment follows and is: [`crate::Origin`].
     pub const ORIGIN: &str = "origin";
+    /// Whether it did its work.
+    pub const VERDICT: &str = "verdict";
     /// Upper and work directory of a persistent /etc, where the image asks for one.
     pub const ETC: &str = "etc";
 }
@@ -113,6 +117,8 @@ pub mod image {
 pub mod node {
     /// The root partition, read-only.
     pub const SYSROOT: &str = "/sysroot";
+    /// What the newest health checks came to.
+    pub const HEALTH: &str = "/run/rocketos/health.json";
     /// What the initramfs found: [`crate::Booted`].
     pub const BOOTED: &str = "/run/rocketos/booted.toml";
 }
@@ -156,6 +162,7 @@ mod tests {
             root::LOCK,
             root::DOWNLOADED,
             root::PINS,
+            root::FAILED,
             root::REBOOT_LOCK,
             root::VAR,
             esp::ENTRIES,
@@ -177,7 +184,7 @@ mod tests {
             let path = format!("{}/<place>/{}/<name>/{name}", root::TRUST, trust::CHANNELS);
             assert!(PAGE.contains(&path), "docs/disk-layout.md lacks {path}");
         }
-        for name in [deployment::ORIGIN, deployment::ETC] {
+        for name in [deployment::ORIGIN, deployment::VERDICT, deployment::ETC] {
             let path = format!("{}/<id>/{name}", root::DEPLOY);
             assert!(PAGE.contains(&path), "docs/disk-layout.md lacks {path}");
         }

@@ -11,6 +11,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("rocketos-boot", 2),
     ("rocketos-trust", 2),
     ("rocketos-update", 2),
+    ("rocketos-health", 2),
     ("rocketos-settings", 2),
     ("rocketos-api", 3),
     ("rocketos-deploy", 3),

@@ -1,0 +1,159 @@
+//! What follows from health: a release on trial that does its work until the end of its soak is good; one that does not
+//! is left at once, for good.
+
+mod banner;
+mod settings;
+mod trial;
+
+use std::{
+    path::Path,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use rocketos_deploy::{Node, Verdict, bless, give_try_back, prune};
+use rocketos_health::{Report, Suite, load};
+use rocketos_model::layout;
+
+use crate::{adapters::checker::Checker, adapters::systemctl, channel::date, journal, pull::runtime};
+
+pub use self::settings::Settings;
+use self::trial::{Trial, fail};
+
+/// How long a machine stays in emergency mode whose disk does not even say what is on trial.
+const STRANDED: Duration = Duration::from_secs(60);
+
+/// A node that does not do its work.
+#[derive(Debug, thiserror::Error)]
+#[error("this node is not healthy: {0}")]
+pub struct Unhealthy(pub String);
+
+/// Makes the checks, and keeps what they came to for `status`.
+fn check(suite: &Suite, required_alone: bool) -> anyhow::Result<Report> {
+    let programs = Arc::new(Checker);
+    let report = runtime()?.block_on(async {
+        match required_alone {
+            true => suite.run_required(&programs).await,
+            false => suite.run(&programs).await,
+        }
+    });
+    if !required_alone {
+        keep(&report)?;
+    }
+    Ok(report)
+}
+
+fn keep(report: &Report) -> anyhow::Result<()> {
+    let path = Path::new(layout::node::HEALTH);
+    let text = serde_json::to_string(report).context("writing down what the checks came to")?;
+    let unfinished = path.with_extension("unfinished");
+    std::fs::write(&unfinished, text)
+        .and_then(|()| std::fs::rename(&unfinished, path))
+        .with_context(|| format!("writing {}", path.display()))
+}
+
+/// What the newest checks came to; absent where none were made since boot.
+pub fn newest() -> Option<Report> {
+    let text = std::fs::read_to_string(layout::node::HEALTH).ok()?;
+    serde_json::from_str(&text).ok()
+}
+
+/// Makes the checks once, and changes nothing.
+pub fn now() -> anyhow::Result<Report> {
+    check(&load(Path::new("/"))?, false)
+}
+
+/// Before boot-complete.target: makes the checks. A release on trial that fails them is left.
+pub fn gate() -> anyhow::Result<()> {
+    trial::remember_what_never_came_up()?;
+    banner::write()?;
+    let report = now()?;
+    for result in &report.checks {
+        println!("{result}");
+    }
+    match report.is_good() {
+        true => Ok(()),
+        false => fail(&report.reason()),
+    }
+}
+
+/// After boot-complete.target: watches a release on trial until the end of its soak, then declares it good. `ready` says
+/// that the boot is done, as far as others wait for it.
+pub fn soak(ready: impl FnOnce()) -> anyhow::Result<()> {
+    let Some(trial) = Trial::of_this_boot()? else {
+        println!("Nothing is on trial.");
+        ready();
+        return Ok(());
+    };
+    let settings = Settings::of_node()?;
+    let mut ready = Some(ready);
+    if !settings.soak.is_zero() {
+        println!("Deployment {} is on trial for {}.", trial.id, humantime::format_duration(settings.soak));
+        if let Some(ready) = ready.take() {
+            ready();
+        }
+    }
+    let (began, suite) = (Instant::now(), load(Path::new("/"))?);
+    while let left = settings.soak.saturating_sub(began.elapsed())
+        && !left.is_zero()
+    {
+        thread::sleep(left.min(settings.interval));
+        let report = check(&suite, true)?;
+        if !report.is_good() {
+            return fail(&format!("{} s after its boot was complete: {}", began.elapsed().as_secs(), report.reason()));
+        }
+    }
+    let (node, _lock) = trial::locked("bless")?;
+    if let Some(id) = bless(&node)? {
+        node.forget_failure(&trial.digest)?;
+        node.keep_verdict(&id, &Verdict { good: true, when: date(chrono::Utc::now()), reason: None })?;
+        let text = format!("Deployment {id} is good.");
+        println!("{text}");
+        journal::say(journal::GOOD, &text, &[("ROCKETOS_DEPLOYMENT", &id.to_string())]);
+    }
+    // Only what has proved itself may push out what came before.
+    let pruned = prune(&node, false)?;
+    crate::commands::report_pruned(&pruned);
+    if let Some(ready) = ready {
+        ready();
+    }
+    Ok(())
+}
+
+/// When the machine shuts down in order while a release is on trial: whoever did that found no fault with it.
+pub fn excuse() -> anyhow::Result<()> {
+    if systemctl::is_stopping()? && Trial::of_this_boot()?.is_some_and(|trial| !trial.failed) {
+        let (node, _lock) = Node::locked("giving a try back")?;
+        if give_try_back(&node)? {
+            println!("The try is given back.");
+        }
+    }
+    Ok(())
+}
+
+/// Some time after the start: a release on trial whose boot is not complete by now has failed.
+pub fn deadline() -> anyhow::Result<()> {
+    let settings = Settings::of_node()?;
+    thread::sleep(settings.deadline);
+    if Trial::of_this_boot()?.is_none() || systemctl::is_active("boot-complete.target")? {
+        return Ok(());
+    }
+    let jobs = systemctl::jobs().unwrap_or_default();
+    let limit = humantime::format_duration(settings.deadline);
+    fail(&format!("the boot was not complete after {limit}; systemd still waited for: {jobs}"))
+}
+
+/// In emergency and rescue mode, where nobody has a password to type.
+pub fn stranded() -> anyhow::Result<()> {
+    let failed = systemctl::failed().unwrap_or_default();
+    match fail(&format!("systemd gave up on the boot; failed units: {failed}")) {
+        Err(error) if !error.is::<Unhealthy>() => {
+            eprintln!("rocketctl: {}", crate::exit::chain(&error));
+            thread::sleep(STRANDED);
+            systemctl::reset()
+        }
+        other => other,
+    }
+}

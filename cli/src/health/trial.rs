@@ -1,0 +1,146 @@
+//! A release on trial, and leaving it.
+
+use std::{
+    io::Write as _,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use rocketos_deploy::{DeployError, Deployment, Failure, Lock, Node, Roles, Verdict, roles, rollback};
+use rocketos_model::{DeploymentId, ManifestDigest};
+
+use super::Unhealthy;
+use crate::{adapters::systemctl, channel::date, journal};
+
+/// How long another rocketctl is waited for.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// Between two looks whether it is done.
+const LOOK: Duration = Duration::from_millis(500);
+/// How long the reason stands on the console before the machine reboots.
+const PAUSE: Duration = Duration::from_secs(5);
+/// Where people look first.
+const CONSOLE: &str = "/dev/console";
+
+/// What is on trial.
+#[derive(Debug, Clone)]
+pub struct Trial {
+    pub id: DeploymentId,
+    pub digest: ManifestDigest,
+    /// True once it was found to fail.
+    pub failed: bool,
+}
+
+impl Trial {
+    /// What runs, unless it is good already.
+    pub fn of_this_boot() -> anyhow::Result<Option<Self>> {
+        let node = Node::running()?;
+        let Some(booted) = roles(&node)?.booted.filter(|booted| !booted.is_good()) else { return Ok(None) };
+        let digest = booted.origin.manifest_digest;
+        let failed = node.failures()?.iter().any(|failure| failure.manifest_digest == digest);
+        Ok(Some(Self { id: booted.id, digest, failed }))
+    }
+}
+
+/// The node and its lock; whoever has it is waited for.
+pub fn locked(verb: &str) -> anyhow::Result<(Node, Lock)> {
+    let began = Instant::now();
+    loop {
+        match Node::locked(verb) {
+            Err(DeployError::Locked(_)) if began.elapsed() < PATIENCE => thread::sleep(LOOK),
+            other => return Ok(other?),
+        }
+    }
+}
+
+/// Remembers why releases that used up their tries are not there: nobody was left to say it.
+pub fn remember_what_never_came_up() -> anyhow::Result<()> {
+    let node = Node::running()?;
+    let (found, known) = (roles(&node)?, node.failures()?);
+    let unknown = |deployment: &&Deployment| {
+        deployment.has_failed()
+            && !known.iter().any(|failure| failure.manifest_digest == deployment.origin.manifest_digest)
+    };
+    let lost: Vec<Deployment> = found.others.iter().filter(unknown).cloned().collect();
+    drop(node);
+    if lost.is_empty() {
+        return Ok(());
+    }
+    let (node, _lock) = locked("remembering a failure")?;
+    for deployment in lost {
+        let reason =
+            "it did not come up, and used up its tries; a crash may have left traces in /var/lib/systemd/pstore";
+        record(&node, &deployment, reason)?;
+    }
+    Ok(())
+}
+
+fn record(node: &Node, deployment: &Deployment, reason: &str) -> anyhow::Result<()> {
+    let (when, origin) = (date(chrono::Utc::now()), &deployment.origin);
+    let failure = Failure {
+        manifest_digest: origin.manifest_digest,
+        version: origin.version.clone(),
+        when: when.clone(),
+        reason: reason.to_owned(),
+    };
+    node.record_failure(&failure)?;
+    node.keep_verdict(&deployment.id, &Verdict { good: false, when, reason: Some(reason.to_owned()) })?;
+    let name = origin.version.as_deref().unwrap_or("without a version");
+    let text = format!("Release {name} (deployment {}) failed: {reason}.", deployment.id);
+    say(journal::RELEASE_FAILED, &text, &deployment.id);
+    Ok(())
+}
+
+/// Says it where everybody looks.
+fn say(id: &str, text: &str, deployment: &DeploymentId) {
+    eprintln!("{text}");
+    journal::say_loudly(id, text, &[("ROCKETOS_DEPLOYMENT", &deployment.to_string())]);
+    // A machine without a console has its journal.
+    if let Ok(mut console) = std::fs::File::options().write(true).open(CONSOLE) {
+        let _ = writeln!(console, "\nrocketctl: {text}");
+    }
+}
+
+/// The other deployment that is good and did not fail later.
+fn way_back(node: &Node, current: &Roles) -> anyhow::Result<Vec<Deployment>> {
+    let failed = node.failures()?;
+    let sound = |deployment: &&Deployment| {
+        deployment.is_good()
+            && !failed.iter().any(|failure| failure.manifest_digest == deployment.origin.manifest_digest)
+    };
+    Ok(current.rollback.iter().chain(&current.others).filter(sound).cloned().collect())
+}
+
+/// What runs does not do its work, for this reason. On trial it is left for the deployment before, at once; otherwise,
+/// and where there is none to go to, it stays, and that is said.
+///
+/// # Errors
+/// [`Unhealthy`], unless the machine reboots.
+pub fn fail(reason: &str) -> anyhow::Result<()> {
+    let (node, lock) = locked("leaving a release")?;
+    let current = roles(&node)?;
+    let booted = current.booted.as_ref().context("the loader did not say what it booted")?;
+    if booted.is_good() {
+        let text = format!("Deployment {}, which proved itself before, does not do its work: {reason}.", booted.id);
+        say(journal::UNHEALTHY, &text, &booted.id);
+        return Err(Unhealthy(reason.to_owned()).into());
+    }
+    record(&node, booted, reason)?;
+    for target in way_back(&node, &current)? {
+        match rollback(&node, Some(&target.id)) {
+            Ok(_) => {
+                let text = format!("Back to deployment {}.", target.id);
+                say(journal::ROLLED_BACK, &text, &target.id);
+                node.flush()?;
+                drop((node, lock));
+                thread::sleep(PAUSE);
+                return systemctl::reboot_surely();
+            }
+            // It lost its kernel; there may be another.
+            Err(error) => eprintln!("rocketctl: {error}"),
+        }
+    }
+    let text = format!("There is no deployment to go back to; {} keeps running as it is.", booted.id);
+    say(journal::NO_WAY_BACK, &text, &booted.id);
+    Err(Unhealthy(reason.to_owned()).into())
+}

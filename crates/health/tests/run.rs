@@ -1,0 +1,158 @@
+//! Checks against real servers, file systems and programs; units are a table.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{Read as _, Write as _},
+    net::TcpListener,
+    path::Path,
+    sync::{Arc, Mutex},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rocketos_health::{Ended, Outcome, Programs, Report, load};
+
+/// Units by what they are at each look, and real programs.
+#[derive(Default)]
+struct Node {
+    units: Mutex<BTreeMap<String, Vec<&'static str>>>,
+}
+
+impl Programs for Node {
+    async fn unit_state(&self, unit: &str) -> Result<String, String> {
+        let mut units = self.units.lock().unwrap();
+        let states = units.get_mut(unit).ok_or_else(|| format!("nobody knows {unit}"))?;
+        Ok(if states.len() > 1 { states.remove(0) } else { states[0] }.to_owned())
+    }
+
+    async fn run(&self, command: &[String]) -> Result<Ended, String> {
+        let mut program = tokio::process::Command::new(&command[0]);
+        let output =
+            program.args(&command[1..]).kill_on_drop(true).output().await.map_err(|error| error.to_string())?;
+        Ok(Ended { success: output.status.success(), words: output.status.to_string() })
+    }
+}
+
+/// Makes these checks; `units` are states of units, one for each look, the last for good.
+fn made(checks: &[(&str, &str)], units: &[(&str, &[&'static str])]) -> Report {
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join("etc/rocketos/health.d");
+    fs::create_dir_all(&folder).unwrap();
+    for (name, text) in checks {
+        fs::write(folder.join(format!("{name}.toml")), text).unwrap();
+    }
+    let units = units.iter().map(|(name, states)| ((*name).to_owned(), states.to_vec())).collect();
+    let node = Arc::new(Node { units: Mutex::new(units) });
+    let suite = load(root.path()).unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(suite.run(&node))
+}
+
+/// What one required check comes to.
+fn one(text: &str) -> Outcome {
+    made(&[("one", &format!("level = 'required'\n{text}"))], &[]).checks.remove(0).outcome
+}
+
+fn failed(text: &str, says: &str) {
+    match one(text) {
+        Outcome::Failed(reason) => assert!(reason.contains(says), "{text}: {reason}"),
+        other => panic!("{text}: {other:?}"),
+    }
+}
+
+/// A server that answers everybody alike.
+fn serve(answer: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.read(&mut [0; 1024]);
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    address
+}
+
+#[test]
+fn looks_at_servers() {
+    let address = serve("HTTP/1.1 200 OK\r\nContent-Length: 7\r\nConnection: close\r\n\r\nhealthy");
+    assert_eq!(one(&format!("kind = 'http'\nurl = 'http://{address}/'\nbody = 'health'")), Outcome::Passed);
+    assert_eq!(one(&format!("kind = 'tcp'\naddress = '{address}'")), Outcome::Passed);
+    failed(&format!("kind = 'http'\nurl = 'http://{address}/'\nbody = 'sick'"), "does not have 'sick'");
+    failed(&format!("kind = 'http'\nurl = 'http://{address}/'\nstatus = 204"), "answers 200, not 204");
+    failed("kind = 'http'\nurl = 'http://127.0.0.1:1/'", "refused");
+    failed("kind = 'tcp'\naddress = '127.0.0.1:1'", "refused");
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = silent.local_addr().unwrap();
+    failed(&format!("kind = 'http'\nurl = 'http://{silent}/'\ntimeout = '1s'"), "");
+}
+
+#[test]
+fn looks_at_file_systems_names_and_programs() {
+    assert_eq!(one("kind = 'mount'\npath = '/dev/shm'"), Outcome::Passed);
+    failed("kind = 'mount'\npath = '/dev/shm'\nfree = '900T'", "bytes free");
+    failed("kind = 'mount'\npath = '/usr/bin'", "nothing is mounted");
+    failed("kind = 'mount'\npath = '/absent'", "/absent");
+    assert_eq!(one("kind = 'resolve'\nname = 'localhost'"), Outcome::Passed);
+    failed("kind = 'resolve'\nname = 'absent.invalid'", "absent.invalid");
+    assert_eq!(one("kind = 'command'\ncommand = ['/bin/true']"), Outcome::Passed);
+    failed("kind = 'command'\ncommand = ['/bin/sh', '-c', 'exit 3']", "exit status: 3");
+    assert!(matches!(one("kind = 'command'\ncommand = ['/absent']"), Outcome::NotRun(_)));
+    if !Path::new("/run/systemd/timesync/synchronized").exists() {
+        failed("kind = 'time-synchronised'", "not synchronised");
+    }
+}
+
+#[test]
+fn tries_again_as_often_as_it_is_told_to() {
+    let check = |retries: u32| {
+        let text = format!("level = 'required'\nkind = 'unit'\nunit = 'a'\nretries = {retries}\ninterval = '10ms'");
+        made(&[("a", &text)], &[("a", &["activating", "activating", "active"])])
+    };
+    assert_eq!(check(1).reason(), "a (required) failed: a is activating, not active");
+    assert!(check(2).is_good());
+    let began = Instant::now();
+    failed("kind = 'command'\ncommand = ['/bin/sleep', '60']\ntimeout = '200ms'", "nothing within 0 s");
+    assert!(began.elapsed() < Duration::from_secs(30), "it waited for the program");
+}
+
+#[test]
+fn waits_for_what_comes_before() {
+    let unit = |more: &str| format!("level = 'required'\nkind = 'unit'\n{more}");
+    let report = made(
+        &[
+            ("a", &unit("unit = 'a'\nretries = 3\ninterval = '50ms'")),
+            ("b", &unit("unit = 'b'\nafter = ['a']")),
+            ("c", &unit("unit = 'c'")),
+            ("d", &unit("unit = 'a'\nafter = ['c']").replace("required", "wanted")),
+            ("e", &unit("unit = 'a'\nafter = ['absent']")),
+            ("f", &unit("unit = 'a'\nafter = ['g']")),
+            ("g", &unit("unit = 'a'\nafter = ['f']")),
+            ("h", &unit("unit = 'unknown'")),
+            ("i", "nothing"),
+        ],
+        &[("a", &["activating", "active"]), ("b", &["active"]), ("c", &["failed"])],
+    );
+    let outcome = |name: &str| {
+        let found = report.checks.iter().find(|check| check.name == name).unwrap();
+        match &found.outcome {
+            Outcome::Passed => "passed".to_owned(),
+            Outcome::Failed(reason) => format!("failed: {reason}"),
+            Outcome::NotRun(reason) => format!("not run: {reason}"),
+        }
+    };
+    assert_eq!((outcome("a").as_str(), outcome("b").as_str()), ("passed", "passed"));
+    assert_eq!(outcome("c"), "failed: c is failed, not active");
+    assert_eq!(outcome("d"), "not run: it comes after c, which did not pass");
+    assert!(outcome("e").contains("no such check"), "{}", outcome("e"));
+    for name in ["f", "g"] {
+        assert!(outcome(name).contains("after itself"), "{}", outcome(name));
+    }
+    assert_eq!(outcome("h"), "not run: nobody knows unknown");
+    assert!(outcome("i").contains("i.toml"), "{}", outcome("i"));
+    let missed: Vec<_> = report.missed().map(|check| check.name.as_str()).collect();
+    assert_eq!(missed, ["c", "e", "f", "g", "h", "i"], "what is wanted alone makes nothing bad");
+}
