@@ -18,6 +18,7 @@ const LONG: &str = "ROCKETOS_TESTS_LONG";
 /// tests one after the other: two machines at once would starve each other.
 const SECTIONS: &[(&str, &str)] = &[
     ("harness", "the harness itself"),
+    ("trust", "images and metadata that lie"),
     ("image", "images"),
     ("cli", "rocketctl, and what it refuses"),
     ("boot", "machines: install, upgrade, roll back"),
@@ -28,6 +29,8 @@ const SECTIONS: &[(&str, &str)] = &[
 
 /// The section of tests that need neither images nor machines.
 const UNITS: &str = "units";
+/// Sections of `rocketos-tests` that need no images of ours.
+const WITHOUT_IMAGES: [&str; 2] = ["harness", "trust"];
 
 /// How to test.
 #[derive(Debug, clap::Args)]
@@ -35,7 +38,7 @@ pub struct Args {
     /// Run for hours: more power cuts, all of them booted.
     #[arg(long)]
     long: bool,
-    /// Only the sections so named: units, harness, image, cli, boot, attack, crash, machine.
+    /// Only the sections so named: units, harness, trust, image, cli, boot, attack, crash, machine.
     sections: Vec<String>,
 }
 
@@ -63,7 +66,7 @@ pub fn run(args: &Args) -> Result<()> {
         })?;
     }
     let present: Vec<_> = SECTIONS.iter().filter(|(name, _)| chosen(name) && exists(name)).collect();
-    if present.iter().any(|(name, _)| *name != "harness") {
+    if present.iter().any(|(name, _)| !WITHOUT_IMAGES.contains(name)) {
         section("images for the tests");
         Images::new(&progress).foundation()?;
         Fixture::ready(&progress)?;
