@@ -6,16 +6,24 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod bombs;
 mod content;
 mod fields;
 mod forged;
 mod hostile;
+mod layer_names;
+mod metadata;
 mod node;
 mod scene;
+mod sizes;
+mod slow;
 
 // How `rocketctl` finds signatures beside an image.
 #[path = "../../../cli/src/trust/signatures.rs"]
 mod signatures;
+// The publisher that rocketos-trust is tested with: it signs whatever it is told to.
+#[path = "../../../crates/trust/tests/support/tuf.rs"]
+mod tuf;
 
 /// What `signatures` asks of the program that it is a part of.
 mod exit {

@@ -18,9 +18,13 @@ pub struct Node {
     pub policy: Policy,
 }
 
-/// How long the servers of these tests may be silent, and how often they may fail.
-pub const PATIENCE: Patience =
-    Patience { attempts: 2, first_delay: Duration::from_millis(10), stall: Duration::from_secs(1) };
+/// How long the servers of these tests may be silent or drip, and how often they may fail.
+pub const PATIENCE: Patience = Patience {
+    attempts: 2,
+    first_delay: Duration::from_millis(10),
+    stall: Duration::from_millis(300),
+    drip: Duration::from_millis(600),
+};
 
 /// Reads from this registry without TLS.
 pub fn reader(conf: &Path) -> Reader {

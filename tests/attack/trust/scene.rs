@@ -70,14 +70,17 @@ impl Scene {
         let hostile = Hostile::start(Some(registry.on_host()));
         let conf = folder.path().join("registries.conf");
         fs::write(&conf, format!("[[registry]]\nlocation = \"{}\"\ninsecure = true\n", hostile.host)).unwrap();
-        let pem = |key: &PrivateKey| String::from_utf8(key.public_key().to_pem()).unwrap();
-        let names: Vec<&str> = keys.iter().map(|key| key.public_key().name()).collect();
-        let tables: String =
-            keys.iter().map(|key| format!("[key.{}]\npem = '''\n{}'''\n", key.public_key().name(), pem(key))).collect();
-        let policy = format!("{tables}[default]\naccept = 'signed'\nkeys = {names:?}\nthreshold = {threshold}\n");
+        let policy = policy(keys, threshold);
         fs::write(folder.path().join("policy.toml"), &policy).unwrap();
         let node = Node::new(&conf, &policy);
         Self { folder, hostile, node, policy, pushed: content.clone(), _registry: registry }
+    }
+
+    /// The policy wants this key, and no other, from now on.
+    pub fn trust(&mut self, key: &PrivateKey) {
+        self.policy = policy(&[key], 1);
+        fs::write(self.folder.path().join("policy.toml"), &self.policy).unwrap();
+        self.renew();
     }
 
     /// The node has nothing again.
@@ -159,6 +162,15 @@ impl Scene {
         }
         Some(said)
     }
+}
+
+/// A policy that wants `threshold` of `keys`, whatever the place.
+fn policy(keys: &[&PrivateKey], threshold: usize) -> String {
+    let pem = |key: &PrivateKey| String::from_utf8(key.public_key().to_pem()).unwrap();
+    let names: Vec<&str> = keys.iter().map(|key| key.public_key().name()).collect();
+    let tables: String =
+        keys.iter().map(|key| format!("[key.{}]\npem = '''\n{}'''\n", key.public_key().name(), pem(key))).collect();
+    format!("{tables}[default]\naccept = 'signed'\nkeys = {names:?}\nthreshold = {threshold}\n")
 }
 
 fn contains(reference: &str, said: &str, says: &[&str]) {
