@@ -43,6 +43,11 @@ pub fn rocketctl() -> Command {
     Command::new(BUILT.get_or_init(build))
 }
 
+/// True where minutes may pass: `cargo xtask test --long`.
+pub fn long() -> bool {
+    std::env::var_os("ROCKETOS_TESTS_LONG").is_some()
+}
+
 /// When an attack is seen.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Seen {
