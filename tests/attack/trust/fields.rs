@@ -149,6 +149,23 @@ async fn refuses_every_flipped_field_of_a_layer() {
     }
 }
 
+#[tokio::test]
+async fn refuses_a_layer_that_is_not_what_its_configuration_says() {
+    let (image, content, mut scene, release) = scene().await;
+    scene.accepts(&content, "1").await;
+    // Signed: its publisher errs, or has the digest of one archive and serves another that it names as well.
+    let mut layers = image.layers.clone();
+    layers[1].diff_id = crate::content::digest(b"another archive");
+    let lying = Image::new(layers);
+    let mut content = Content::of("1", &lying);
+    content.sign(&lying, &release);
+    let says = format!("its configuration says {}", lying.layers[1].diff_id);
+    for reference in scene.show(&content, "1") {
+        scene.renew();
+        scene.refuses_from(&reference, InLayers, &["the layer's content has digest", &says]).await;
+    }
+}
+
 /// What a signature's carrier says of itself beside the signature; nobody believes it, so it may be anything.
 const IGNORED: [&str; 5] = ["/schemaVersion", "/mediaType", "/config/mediaType", "/config/digest", "/config/size"];
 

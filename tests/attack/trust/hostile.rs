@@ -14,7 +14,7 @@ use std::{
 
 use crate::content::{Bytes, digest, media_type};
 
-const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// How bytes are sent.
 #[derive(Clone, Copy, PartialEq)]

@@ -1,17 +1,22 @@
 //! Endless files, and sizes that are lies.
 
+use std::time::{Duration, Instant};
+
 use rocketos_trust::tuf::limits;
 use serde_json::json;
 
 use super::publisher::{Scene, before};
 use crate::{
-    scene::{forget_peak, peak},
+    hostile::Pace,
+    scene::{forget_peak, long, peak},
     sizes::{DECLARED, MEMORY},
     tuf::Served,
 };
 
 /// What the kernel buffers of a connection that nobody reads any more, and one piece.
 const IN_FLIGHT: u64 = 16 << 20;
+/// What a file from a web server may take, and some.
+const WEB: Duration = Duration::from_secs(150);
 
 #[tokio::test]
 async fn reads_no_more_than_a_limit_of_endless_files() {
@@ -101,4 +106,20 @@ async fn believes_no_size_of_a_document() {
         scene.publish().await;
         scene.accepted(role).await;
     }
+}
+
+/// A web server's drip is cut off after a time that no option shortens.
+#[tokio::test]
+async fn waits_for_no_web_server_that_drips() {
+    if !long() {
+        return;
+    }
+    let scene = Scene::new().await;
+    scene.fronts[1].pace("timestamp.json", Pace::Drip(Duration::from_secs(1)));
+    let began = Instant::now();
+    let said = scene.read(2).await.unwrap_err();
+    assert!(said.contains("fetching timestamp.json"), "{said}");
+    assert!(began.elapsed() < WEB, "{:?}", began.elapsed());
+    scene.publish().await;
+    scene.accepted("a fast one").await;
 }

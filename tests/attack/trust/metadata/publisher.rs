@@ -27,7 +27,6 @@ use crate::{
 pub const LONG_AGO: &str = "2026-01-01T00:00:00Z";
 /// What stands for a file that no registry would take.
 const STAND_IN: &[u8] = b"an endless file";
-const DIRECTORY: usize = 0;
 
 /// Publisher, places and nodes.
 pub struct Scene {
@@ -193,7 +192,7 @@ impl Scene {
     /// The same, and `rocketctl` says it too.
     pub async fn refused_by_all(&self, what: &str, says: &[&str], advanced: &[&str]) {
         self.refused(what, says, advanced).await;
-        for place in DIRECTORY..3 {
+        for place in 0..3 {
             let output = self.show(place, "stable");
             let said = String::from_utf8_lossy(&output.stderr);
             assert!(!output.status.success(), "{what}: rocketctl believes {}", self.places()[place]);
