@@ -84,6 +84,8 @@ fn a_release_on_trial_is_left_or_good() -> Result<()> {
     let mut guest = progress.step("first boot", || machine.wait_for_shell(BOOT))?;
     guest.wait_booted(BOOT)?;
     let healthy = guest.check("rocketctl health", BOOT)?;
+    let circles = guest.ask("journalctl --no-pager -q -b -o cat --grep='ordering cycle' || true")?;
+    ensure!(circles.is_empty(), "units wait for each other: {circles}");
     ensure!(healthy.contains("sick (required) passed") && healthy.contains("var (required) passed"), "{healthy}");
 
     progress.step("a release that fails its checks is left", || {
