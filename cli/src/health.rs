@@ -17,7 +17,7 @@ use rocketos_deploy::{Node, Verdict, bless, give_try_back, prune};
 use rocketos_health::{Report, Suite, load};
 use rocketos_model::layout;
 
-use crate::{adapters::checker::Checker, adapters::systemctl, channel::date, journal, pull::runtime};
+use crate::{adapters::checker::Checker, adapters::systemctl, channel::date, journal, loader, pull::runtime};
 
 pub use self::settings::Settings;
 use self::trial::{Trial, fail};
@@ -88,7 +88,7 @@ pub fn soak(ready: impl FnOnce()) -> anyhow::Result<()> {
     let Some(trial) = Trial::of_this_boot()? else {
         println!("Nothing is on trial.");
         ready();
-        return Ok(());
+        return update_loader();
     };
     let settings = Settings::of_node()?;
     let mut ready = Some(ready);
@@ -108,7 +108,7 @@ pub fn soak(ready: impl FnOnce()) -> anyhow::Result<()> {
             return fail(&format!("{} s after its boot was complete: {}", began.elapsed().as_secs(), report.reason()));
         }
     }
-    let (node, _lock) = trial::locked("bless")?;
+    let (node, lock) = trial::locked("bless")?;
     if let Some(id) = bless(&node)? {
         node.forget_failure(&trial.digest)?;
         node.keep_verdict(&id, &Verdict { good: true, when: date(chrono::Utc::now()), reason: None })?;
@@ -119,10 +119,17 @@ pub fn soak(ready: impl FnOnce()) -> anyhow::Result<()> {
     // Only what has proved itself may push out what came before.
     let pruned = prune(&node, false)?;
     crate::commands::report_pruned(&pruned);
+    drop((node, lock));
     if let Some(ready) = ready {
         ready();
     }
-    Ok(())
+    update_loader()
+}
+
+/// In a boot that is good: one step towards the image's loader.
+fn update_loader() -> anyhow::Result<()> {
+    let (node, _lock) = trial::locked("updating the loader")?;
+    loader::advance(&node).context("updating the loader")
 }
 
 /// When the machine shuts down in order while a release is on trial: whoever did that found no fault with it.

@@ -7,13 +7,14 @@ use serde_json::{Value, json};
 /// The document of a machine in these roles.
 ///
 /// `channel` is what the channel it follows says, `itself` what it does without a person, `health` what its checks
-/// came to and what failed here.
+/// came to and what failed here, `loader` what is with the image's loader.
 pub fn document(
     roles: &Roles,
     downloaded: Option<&DeploymentId>,
     channel: Option<&Value>,
     itself: Option<&Value>,
     health: Option<&Value>,
+    loader: Option<&Value>,
 ) -> Value {
     let entry = |deployment: &Option<Deployment>| match deployment {
         Some(deployment) => entry(deployment, downloaded),
@@ -45,6 +46,7 @@ pub fn document(
                 "channel": channel,
                 "itself": itself,
                 "health": health,
+                "loader": loader,
             },
         },
     })
@@ -135,7 +137,7 @@ mod tests {
     /// The document, which must be what bootc's schema says.
     fn valid(roles: &Roles, downloaded: Option<&DeploymentId>) -> Value {
         let schema: Value = serde_json::from_str(SCHEMA).unwrap();
-        let document = document(roles, downloaded, None, None, None);
+        let document = document(roles, downloaded, None, None, None, None);
         let validator = jsonschema::validator_for(&schema).unwrap();
         let errors: Vec<_> =
             validator.iter_errors(&document).map(|error| format!("{}: {error}", error.instance_path())).collect();

@@ -10,6 +10,8 @@
 //! | [`ROLLED_BACK`] | the deployment before boots next because of that |
 //! | [`NO_WAY_BACK`] | there is none |
 //! | [`UNHEALTHY`] | a release that proved itself before does not do its work |
+//! | [`LOADER`] | the image's loader is tried, or kept |
+//! | [`LOADER_FAILED`] | it did not come up |
 
 use log::{Level, Record};
 use systemd_journal_logger::JournalLog;
@@ -31,6 +33,10 @@ pub const ROLLED_BACK: &str = "0d95f3c7e8264ab1a7f06c4b9e2d8135";
 pub const NO_WAY_BACK: &str = "e2b7c1460fa94d8c8d3f5a0697e1b4c9";
 /// A release that proved itself before does not do its work.
 pub const UNHEALTHY: &str = "98a1f4d0b6c34e2f85c7d2e09b3f6a17";
+/// The image's loader is tried, or kept.
+pub const LOADER: &str = "6d2a81f5c0b74e93b8e1f4a7290d3c56";
+/// It did not come up.
+pub const LOADER_FAILED: &str = "f81b3d64e7a04c25916cd0e2b5f7a389";
 
 /// Writes an entry. Where no journal listens, nobody would have read it.
 pub fn say(id: &str, text: &str, fields: &[(&str, &str)]) {

@@ -13,6 +13,7 @@ mod health;
 mod host;
 mod journal;
 mod keys;
+mod loader;
 mod output;
 mod publisher;
 mod pull;

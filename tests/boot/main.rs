@@ -4,3 +4,4 @@ mod channel;
 mod fallback;
 mod health;
 mod life;
+mod loader;

@@ -9,7 +9,7 @@ use crate::{
     args::{Format, Status},
     automatic::Schedule,
     channel::outlook,
-    exit, health, host,
+    exit, health, host, loader,
 };
 
 /// Says what runs, what boots next and what is kept.
@@ -33,10 +33,17 @@ pub fn run(args: &Status) -> anyhow::Result<()> {
         let text = exit::chain(&error);
         (format!("nothing: {text}"), json!({ "error": text }))
     });
+    let loader = loader::outlook(&node).unwrap_or_else(|error| {
+        let text = exit::chain(&error);
+        (format!("unknown: {text}"), json!({ "error": text }))
+    });
     match args.json || args.format == Some(Format::Json) {
         true => {
             let said = outlook.as_ref().map(|(_, said)| said);
-            println!("{}", host::document(&roles, downloaded.as_ref(), said, Some(&itself.1), Some(&health)));
+            println!(
+                "{}",
+                host::document(&roles, downloaded.as_ref(), said, Some(&itself.1), Some(&health), Some(&loader.1))
+            );
         }
         false => {
             print!("{}", human(&roles));
@@ -44,6 +51,7 @@ pub fn run(args: &Status) -> anyhow::Result<()> {
                 println!("follows: {text}");
             }
             println!("by itself: {}", itself.0);
+            println!("loader: {}", loader.0);
             if let Some(reason) = last.filter(|report| !report.is_good()).map(|report| report.reason()) {
                 println!("health: {reason}");
             }

@@ -2,6 +2,8 @@
 
 use std::{io, path::PathBuf};
 
+use rocketos_sys::{block::BlockError, efivar::EfivarError};
+
 /// An operation on the ESP that failed. What booted before still boots.
 #[derive(Debug, thiserror::Error)]
 pub enum BootError {
@@ -33,6 +35,15 @@ pub enum BootError {
         /// Bytes.
         limit: u64,
     },
+    /// A firmware variable.
+    #[error(transparent)]
+    Variable(#[from] EfivarError),
+    /// The ESP's place on its disk.
+    #[error(transparent)]
+    Block(#[from] BlockError),
+    /// The firmware has as many boot options as there can be.
+    #[error("the firmware has no free boot option")]
+    NoOption,
     /// The entry to bless or remove is not there.
     #[error("the ESP has no boot entry '{0}'")]
     NoEntry(String),

@@ -3,9 +3,12 @@
 use std::{
     ffi::OsString,
     fs::{self, File},
-    io::{self, Read, Write},
+    io::{self, Read, Seek, Write},
     path::{Path, PathBuf},
 };
+
+use rustix::fs::{Advice, fadvise};
+use sha2::{Digest as _, Sha256};
 
 use crate::BootError;
 
@@ -25,7 +28,7 @@ pub(crate) fn flush(directory: &Path) -> io::Result<()> {
     Ok(rustix::fs::syncfs(File::open(directory)?)?)
 }
 
-/// Writes `content` to `relative` below `top`: under another name, flushed, renamed, flushed.
+/// Writes `content` to `relative` below `top`: under another name, flushed, read back, renamed, flushed.
 pub(crate) fn write(top: &Path, relative: &str, content: &mut dyn Read) -> Result<(), BootError> {
     let path = top.join(relative);
     let temporary = unfinished(&path);
@@ -41,20 +44,39 @@ fn write_then_rename(top: &Path, path: &Path, temporary: &Path, content: &mut dy
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent)?;
     }
-    let mut file = File::create(temporary)?;
-    let mut buffer = vec![0; CHUNK];
-    loop {
-        let read = content.read(&mut buffer)?;
-        if read == 0 {
-            break;
-        }
-        file.write_all(&buffer[..read])?;
-    }
+    let mut file = File::options().read(true).write(true).create(true).truncate(true).open(temporary)?;
+    let written = each(content, |chunk| file.write_all(chunk))?;
     file.sync_all()?;
-    drop(file);
     flush(top)?;
+    if read_back(&mut file)? != written {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the disk does not give back what was written"));
+    }
+    drop(file);
     fs::rename(temporary, path)?;
     flush(top)
+}
+
+/// Hands `content` on, piece by piece, and says what it was.
+fn each(content: &mut dyn Read, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<[u8; 32]> {
+    let (mut buffer, mut digest) = (vec![0; CHUNK], Sha256::new());
+    loop {
+        let read = match content.read(&mut buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            other => other?,
+        };
+        if read == 0 {
+            return Ok(digest.finalize().into());
+        }
+        digest.update(&buffer[..read]);
+        take(&buffer[..read])?;
+    }
+}
+
+/// What the disk has of a file whose pages are all written: the kernel is told to forget them first.
+fn read_back(file: &mut File) -> io::Result<[u8; 32]> {
+    fadvise(&*file, 0, None, Advice::DontNeed)?;
+    file.rewind()?;
+    each(file, |_| Ok(()))
 }
 
 /// True when the file is there and holds exactly the `length` bytes of `content`.

@@ -11,7 +11,7 @@ mod entries;
 mod error;
 mod esp;
 mod files;
-mod loader;
+pub mod loader;
 pub mod uki;
 
 pub use entries::{Entry, loader_order, new_tries};

@@ -3,7 +3,7 @@
 //! ```text
 //! esp   loader/entries/rocketos-<sequence>-<id>[+tries].conf   boot entries
 //!       EFI/rocketos/<id>/<kernel>.efi                         one sealed UKI per deployment
-//!       EFI/BOOT, EFI/systemd                                  the loader
+//!       EFI/BOOT, EFI/systemd                                  the loader; one that is tried has its digest in its name
 //! root  composefs/{meta.json,objects,images,streams}           the store
 //!       state/deploy/<id>/{origin,etc}                         one per deployment
 //!       state/rocketos/{machine-id,lock,downloaded,pins/<id>}  the node's own memory
@@ -37,6 +37,8 @@ pub mod root {
     pub const PINS: &str = "state/rocketos/pins";
     /// One file per release that failed here, named by manifest digest.
     pub const FAILED: &str = "state/rocketos/failed";
+    /// Which loader was tried, and how often.
+    pub const LOADER: &str = "state/rocketos/loader";
     /// One directory per place of release metadata.
     pub const TRUST: &str = "state/rocketos/trust";
     /// Who holds the reboot lock of a fleet: this node, while the file is there.
@@ -87,12 +89,14 @@ pub mod esp {
     /// The loader where firmware looks by itself (UEFI 2.10, 3.5.1.1).
     #[cfg(target_arch = "aarch64")]
     pub const LOADER_FALLBACK: &str = "EFI/BOOT/BOOTAA64.EFI";
-    /// The loader where a boot variable names it.
+    /// The loader where others look for it.
     #[cfg(target_arch = "x86_64")]
     pub const LOADER: &str = "EFI/systemd/systemd-bootx64.efi";
-    /// The loader where a boot variable names it.
+    /// The loader where others look for it.
     #[cfg(target_arch = "aarch64")]
     pub const LOADER: &str = "EFI/systemd/systemd-bootaa64.efi";
+    /// Loaders that boot variables name.
+    pub const LOADERS: &str = "EFI/systemd";
 }
 
 /// Paths in an image.
@@ -159,6 +163,7 @@ mod tests {
             root::STORE_IMAGES,
             root::DEPLOY,
             root::MACHINE_ID,
+            root::LOADER,
             root::LOCK,
             root::DOWNLOADED,
             root::PINS,

@@ -17,6 +17,8 @@ pub const FILE_BYTES: u64 = 8 << 30;
 pub const LAYER_INLINE_BYTES: u64 = 256 << 20;
 /// Bytes of a unified kernel image.
 pub const UKI_BYTES: u64 = 512 << 20;
+/// Bytes of a loader; systemd-boot has a fiftieth of it.
+pub const LOADER_BYTES: u64 = 8 << 20;
 /// Bytes of a kernel command line we read from a UKI.
 pub const CMDLINE_BYTES: usize = 4096;
 /// Bytes of a configuration file of ours.

@@ -1,8 +1,8 @@
-//! What the loader left in firmware variables (systemd's Boot Loader Interface).
+//! Firmware variables (UEFI 2.10, chapter 8.2), those among them that the loader left (systemd's Boot Loader Interface).
 
 use std::{
-    fs::File,
-    io::{self, Read},
+    fs::{self, File},
+    io::{self, Read, Write},
     path::{Path, PathBuf},
 };
 
@@ -13,7 +13,13 @@ pub const LOADER_ENTRY_SELECTED: &str = "LoaderEntrySelected-4a67b082-0a4c-41cf-
 /// The partition the loader was started from, as upper- or lower-case GUID.
 pub const LOADER_DEVICE_PART_UUID: &str = "LoaderDevicePartUUID-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
 
-/// Bytes of a variable we read; identifiers and GUIDs are a tenth of it.
+/// The file that the loader was started from, a path on its partition.
+pub const LOADER_IMAGE_IDENTIFIER: &str = "LoaderImageIdentifier-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+/// Kept over a reset, seen by the loader, seen by the system (`EFI_VARIABLE_NON_VOLATILE`, `_BOOTSERVICE_ACCESS`,
+/// `_RUNTIME_ACCESS`).
+pub const LASTING: u32 = 7;
+
+/// Bytes of a variable we read; identifiers, GUIDs and boot options are a tenth of it.
 const VARIABLE_BYTES: u64 = 4096;
 /// Bytes before the value: the variable's attributes.
 const ATTRIBUTE_BYTES: usize = 4;
@@ -21,9 +27,11 @@ const ATTRIBUTE_BYTES: usize = 4;
 /// A variable that is there and cannot be read as text.
 #[derive(Debug, thiserror::Error)]
 pub enum EfivarError {
-    /// Reading failed.
-    #[error("reading {}", .path.display())]
+    /// Reading or writing failed.
+    #[error("{doing} {}", .path.display())]
     Io {
+        /// Such as "reading".
+        doing: &'static str,
         /// The variable's file.
         path: PathBuf,
         /// Why.
@@ -37,28 +45,115 @@ pub enum EfivarError {
     },
 }
 
+impl EfivarError {
+    fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { doing, path, source }
+    }
+}
+
 /// Reads the text variable `name` (`<name>-<vendor GUID>`); absent where firmware or loader set none.
 ///
 /// # Errors
 /// When it is there and cannot be read, or is not UTF-16.
 pub fn read(name: &str) -> Result<Option<String>, EfivarError> {
-    read_in(Path::new(EFIVARS), name)
+    Variables::at(EFIVARS).text(name)
 }
 
-fn read_in(directory: &Path, name: &str) -> Result<Option<String>, EfivarError> {
-    let path = directory.join(name);
-    let mut bytes = Vec::new();
-    let file = match File::open(&path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(EfivarError::Io { path, source }),
-    };
-    if let Err(source) = file.take(VARIABLE_BYTES + 1).read_to_end(&mut bytes) {
-        return Err(EfivarError::Io { path, source });
+/// The firmware's variables, one file each.
+#[derive(Debug, Clone)]
+pub struct Variables {
+    directory: PathBuf,
+}
+
+impl Variables {
+    /// Those in `directory`, where efivarfs is mounted ([`EFIVARS`]).
+    pub fn at(directory: impl Into<PathBuf>) -> Self {
+        Self { directory: directory.into() }
     }
-    match text(&bytes) {
-        Some(text) => Ok(Some(text)),
-        None => Err(EfivarError::Form { path }),
+
+    /// True where the firmware has variables at all.
+    ///
+    /// # Errors
+    /// When that cannot be seen.
+    pub fn any(&self) -> Result<bool, EfivarError> {
+        Ok(!self.names()?.is_empty())
+    }
+
+    /// Their names, sorted; none where the firmware has none.
+    ///
+    /// # Errors
+    /// When they cannot be listed.
+    pub fn names(&self) -> Result<Vec<String>, EfivarError> {
+        let failed = || EfivarError::io("listing", &self.directory);
+        let listing = match fs::read_dir(&self.directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other.map_err(failed())?,
+        };
+        let mut names = Vec::new();
+        for entry in listing {
+            names.extend(entry.map_err(failed())?.file_name().into_string());
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// A variable as it is, its attributes first; absent where there is none.
+    fn whole(&self, name: &str) -> Result<Option<Vec<u8>>, EfivarError> {
+        let path = self.directory.join(name);
+        let mut bytes = Vec::new();
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(EfivarError::io("reading", &path)(source)),
+        };
+        file.take(VARIABLE_BYTES + 1).read_to_end(&mut bytes).map_err(EfivarError::io("reading", &path))?;
+        Ok(Some(bytes))
+    }
+
+    /// A text variable; absent where firmware or loader set none.
+    ///
+    /// # Errors
+    /// When it is there and cannot be read, or is not UTF-16.
+    pub fn text(&self, name: &str) -> Result<Option<String>, EfivarError> {
+        let Some(bytes) = self.whole(name)? else { return Ok(None) };
+        text(&bytes).map(Some).ok_or_else(|| EfivarError::Form { path: self.directory.join(name) })
+    }
+
+    /// A variable's value, at most the first 4 KiB of it; absent where there is none.
+    ///
+    /// # Errors
+    /// When it is there and cannot be read.
+    pub fn value(&self, name: &str) -> Result<Option<Vec<u8>>, EfivarError> {
+        Ok(self.whole(name)?.map(|bytes| bytes.get(ATTRIBUTE_BYTES..).unwrap_or_default().to_vec()))
+    }
+
+    /// Sets a variable that lasts ([`LASTING`]), in one call to the firmware.
+    ///
+    /// # Errors
+    /// When the firmware does not take it, or keeps none.
+    pub fn set(&self, name: &str, value: &[u8]) -> Result<(), EfivarError> {
+        let path = self.directory.join(name);
+        let bytes = [&LASTING.to_le_bytes()[..], value].concat();
+        // The kernel makes one call of one write; cutting the file short makes none.
+        let written = File::create(&path).and_then(|mut file| file.write(&bytes));
+        match written {
+            Ok(length) if length == bytes.len() => Ok(()),
+            Ok(_) => Err(EfivarError::io("writing", &path)(io::ErrorKind::WriteZero.into())),
+            Err(error) => Err(EfivarError::io("writing", &path)(error)),
+        }
+    }
+
+    /// Removes a variable; absence is success.
+    ///
+    /// # Errors
+    /// When the firmware does not let it go.
+    pub fn remove(&self, name: &str) -> Result<(), EfivarError> {
+        let path = self.directory.join(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other.map_err(EfivarError::io("removing", &path)),
+        }
     }
 }
 
@@ -98,10 +193,26 @@ mod tests {
     #[test]
     fn takes_only_absence_for_absent() {
         let directory = tempfile::tempdir().unwrap();
-        assert_eq!(read_in(directory.path(), "none").unwrap(), None);
+        let variables = Variables::at(directory.path());
+        assert_eq!(variables.text("none").unwrap(), None);
+        assert!(!variables.any().unwrap() && !Variables::at(directory.path().join("none")).any().unwrap());
         std::fs::write(directory.path().join("odd"), b"x").unwrap();
-        assert!(matches!(read_in(directory.path(), "odd"), Err(EfivarError::Form { .. })));
+        assert!(matches!(variables.text("odd"), Err(EfivarError::Form { .. })));
         std::fs::create_dir(directory.path().join("dir")).unwrap();
-        assert!(matches!(read_in(directory.path(), "dir"), Err(EfivarError::Io { .. })));
+        assert!(matches!(variables.text("dir"), Err(EfivarError::Io { .. })));
+    }
+
+    #[test]
+    fn what_is_set_is_there_until_it_is_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let variables = Variables::at(directory.path());
+        variables.set("a", b"xyz").unwrap();
+        assert_eq!(std::fs::read(directory.path().join("a")).unwrap(), b"\x07\0\0\0xyz");
+        assert_eq!(variables.value("a").unwrap().unwrap(), b"xyz");
+        assert_eq!(variables.names().unwrap(), ["a"]);
+        variables.remove("a").unwrap();
+        variables.remove("a").unwrap();
+        assert_eq!(variables.value("a").unwrap(), None);
+        assert!(Variables::at(directory.path().join("none")).set("a", b"").is_err());
     }
 }

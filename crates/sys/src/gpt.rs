@@ -49,6 +49,20 @@ impl Guid {
         self.0.eq_ignore_ascii_case(text)
     }
 
+    /// As it lies on disks and in device paths: the first three groups little-endian (UEFI 2.10, appendix A).
+    pub fn to_bytes(&self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        let digits = self.0.bytes().filter(|byte| *byte != b'-').map(|byte| char::from(byte).to_digit(16).unwrap_or(0));
+        for (at, digit) in digits.enumerate() {
+            let byte = &mut bytes[at / 2];
+            *byte = *byte << 4 | u8::try_from(digit).unwrap_or(0);
+        }
+        for group in [0..4, 4..6, 6..8] {
+            bytes[group].reverse();
+        }
+        bytes
+    }
+
     /// The first three groups are little-endian (UEFI 2.10, appendix A).
     fn from_bytes(b: [u8; 16]) -> Self {
         let first = u32::from_le_bytes([b[0], b[1], b[2], b[3]]);
@@ -232,6 +246,14 @@ mod tests {
     use super::*;
 
     const SECTOR: usize = 512;
+
+    #[test]
+    fn a_guid_has_one_form_in_bytes() {
+        let bytes = [0x28, 0x73, 0x2a, 0xc1, 0x1f, 0xf8, 0xd2, 0x11, 0xba, 0x4b, 0x00, 0xa0, 0xc9, 0x3e, 0xc9, 0x3b];
+        let guid = Guid::from_bytes(bytes);
+        assert_eq!(guid.as_str(), "c12a7328-f81f-11d2-ba4b-00a0c93ec93b");
+        assert_eq!(guid.to_bytes(), bytes);
+    }
 
     /// A disk with one partition, number 2, of sectors 64 to 127.
     fn disk() -> Vec<u8> {

@@ -1,0 +1,72 @@
+//! The loader is updated from the image: tried once by the firmware's BootNext, kept after a good boot, given up when it
+//! does not come up. The firmware is real, and so is the loader: the new one has a few bytes more at its end.
+
+use anyhow::{Result, ensure};
+use rocketos_tests::fixture::{BOOT, Fixture};
+use rocketos_tests::{Guest, Progress};
+use serde_json::Value;
+
+/// Stands for the loader in the image.
+const LOADER: &str = "/usr/lib/systemd/boot/efi/systemd-bootx64.efi";
+/// What is put in its place, once it is there.
+const OTHER: &str = "/var/loader.efi";
+/// The firmware's order, as it keeps it.
+const ORDER: &str = "od -An -tx1 /sys/firmware/efi/efivars/BootOrder-8be4df61-93ca-11d2-aa0d-00e098032b8c";
+
+fn state(guest: &mut Guest) -> Result<String> {
+    let status: Value = serde_json::from_str(&guest.ask("rocketctl status --json")?)?;
+    let loader = &status["status"]["rocketos"]["loader"];
+    Ok(loader["state"].as_str().map_or_else(|| loader.to_string(), str::to_owned))
+}
+
+/// What the running loader was started from.
+fn running(guest: &mut Guest) -> Result<String> {
+    guest.ask("tr -d '\\0' < /sys/firmware/efi/efivars/LoaderImageIdentifier-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f")
+}
+
+fn restart(guest: &mut Guest) -> Result<()> {
+    guest.reboot(BOOT)?;
+    guest.wait_booted(BOOT).map(drop)
+}
+
+#[test]
+fn a_loader_is_tried_before_it_is_kept() -> Result<()> {
+    let progress = Progress::new();
+    let fixture = Fixture::ready(&progress)?;
+    let disk = fixture.disk("loader")?;
+    let swap = format!("[Service]\nExecStartPre=-/bin/mount --bind {OTHER} {LOADER}\n");
+    let mut machine = fixture
+        .machine("loader", &disk)
+        .credentials(|set| set.set("systemd.unit-dropin.rocketos-bless.service", swap.clone()))
+        .start()?;
+    let mut guest = progress.step("boot", || machine.wait_for_shell(BOOT))?;
+    guest.wait_booted(BOOT)?;
+    ensure!(state(&mut guest)? == "current", "{}", state(&mut guest)?);
+    let order = guest.ask(ORDER)?;
+
+    progress.step("a new loader starts the next boot, and is kept", || {
+        guest.check(&format!("(cat {LOADER}; echo new) > {OTHER} && systemctl restart rocketos-bless"), BOOT)?;
+        ensure!(state(&mut guest)? == "trying", "{}", state(&mut guest)?);
+        ensure!(guest.ask(ORDER)? == order, "the order changed before the new loader proved itself");
+        restart(&mut guest)?;
+        let from = running(&mut guest)?;
+        ensure!(from.contains("systemd-boot-"), "the firmware started {from}");
+        ensure!(state(&mut guest)? == "current", "{}", state(&mut guest)?);
+        ensure!(guest.ask(ORDER)? != order, "the order is what it was: {order}");
+        Ok(())
+    })?;
+    progress.step("a loader that does not come up is given up", || {
+        guest.check(&format!("echo broken > {OTHER} && systemctl restart rocketos-bless"), BOOT)?;
+        let order = guest.ask(ORDER)?;
+        for expected in ["trying", "failed"] {
+            restart(&mut guest)?;
+            ensure!(running(&mut guest)?.contains("systemd-boot-"), "{}", running(&mut guest)?);
+            ensure!(state(&mut guest)? == expected, "{} and not {expected}", state(&mut guest)?);
+            ensure!(guest.ask(ORDER)? == order, "the order changed for a loader that never came up");
+        }
+        let status = guest.ask("rocketctl status")?;
+        ensure!(status.contains("did not come up; the one before stays"), "{status}");
+        Ok(())
+    })?;
+    machine.cut_power()
+}
