@@ -6,6 +6,6 @@ mod load_option;
 mod version;
 
 pub use files::loader_path;
-pub use firmware::Firmware;
+pub use firmware::{Firmware, PASSES};
 pub use load_option::EspPartition;
 pub use version::{is_older, loader_version};

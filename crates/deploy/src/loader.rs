@@ -2,7 +2,7 @@
 //! that boot was good. Until then the order names the old one, so whatever goes wrong, it boots.
 //!
 //! ```text
-//! the image's loader is another -> on the ESP, BootNext --reboot--> it runs, the boot is good -> first of the order
+//! the image's loader is another -> on the ESP, BootNext --reboot--> it runs, the boot is good -> kept
 //!                                                      \--reboot--> the old one runs: tried again, then given up
 //! ```
 
@@ -24,7 +24,7 @@ pub enum LoaderState {
     Current,
     /// It starts the next boot, once.
     Trying,
-    /// It runs, and becomes the first once this boot is good.
+    /// It runs, and is kept once this boot is good.
     Proving,
     /// It is another than the one in use, and not tried yet.
     Available,
@@ -83,17 +83,14 @@ impl LoaderUpdate<'_> {
         let Some(firmware) = self.firmware else {
             return Ok(if is_fallback { LoaderState::Current } else { LoaderState::NoVariables });
         };
-        if firmware.runs(&path)? {
-            let first = firmware.is_first(&path)? && is_fallback;
-            return Ok(if first { LoaderState::Current } else { LoaderState::Proving });
-        }
-        // What runs is what was booted from that path, unless this very boot replaced it, which only `Proving` does.
+        // What runs is what lies there, unless this very boot replaced it, which only `Proving` does.
         let running = match firmware.running()? {
             Some(running) => node.esp.loader(&running)?.or(fallback),
             None => fallback,
         };
         if running.as_deref() == Some(self.loader) {
-            return Ok(LoaderState::Current);
+            let kept = firmware.is_kept(&path)? && is_fallback;
+            return Ok(if kept { LoaderState::Current } else { LoaderState::Proving });
         }
         if running.is_some_and(|running| is_older(self.loader, &running)) {
             return Ok(LoaderState::Older);
@@ -133,10 +130,10 @@ impl LoaderUpdate<'_> {
     }
 
     /// Makes it start every boot; then the others may go. What firmware finds by itself is replaced last: until the order
-    /// begins with the new one, it is what boots.
+    /// has the new one, it is what boots.
     fn keep(&self, node: &Node, firmware: &Firmware) -> Result<(), DeployError> {
-        let path = loader_path(self.loader);
-        firmware.set_first(&path)?;
+        let path = node.esp.add_loader(self.loader)?;
+        firmware.keep(&path)?;
         node.esp.replace_fallback(self.loader)?;
         for other in node.esp.loaders()?.into_iter().filter(|other| *other != path) {
             firmware.forget(&other)?;

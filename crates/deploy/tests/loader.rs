@@ -100,6 +100,7 @@ impl Bench {
         for file in files.chain([layout::esp::LOADER_FALLBACK.to_owned()]) {
             let bytes = fs::read(esp.join(&file)).unwrap_or_default();
             if [OLD, NEW].contains(&&*bytes) {
+                self.set("BootCurrent", &[1, 0]);
                 self.at().set(LOADER_IMAGE_IDENTIFIER, &text(&format!("\\{}", file.replace('/', "\\")))).unwrap();
                 self.at().set(LOADER_DEVICE_PART_UUID, &text(GUID)).unwrap();
                 return bytes;
@@ -120,21 +121,22 @@ fn a_new_loader_is_first_after_a_good_boot_with_it() {
     let (machine, mut bench) = (Machine::new(), Bench::new());
     assert_eq!(bench.boot(&machine.esp()), OLD);
     assert_eq!(bench.advance(&machine.node, OLD), LoaderState::Current);
+    assert_eq!(bench.numbers("BootOrder"), [0, 2, 3, 4, 1], "as often as a damaged kernel takes");
     assert_eq!(bench.advance(&machine.node, NEW), LoaderState::Trying);
     assert_eq!(bench.advance(&machine.node, NEW), LoaderState::Trying);
-    assert_eq!(bench.numbers("BootOrder"), [1], "the order keeps the old one");
+    assert_eq!(bench.numbers("BootOrder"), [0, 2, 3, 4, 1], "the order keeps the old one");
     assert_eq!(bench.boot(&machine.esp()), NEW);
     assert_eq!(bench.advance(&machine.node, NEW), LoaderState::Current);
-    assert_eq!(bench.numbers("BootOrder"), [0, 1]);
+    assert_eq!(bench.numbers("BootOrder"), [5, 6, 7, 8, 1]);
     assert_eq!(fs::read(machine.esp().join(layout::esp::LOADER_FALLBACK)).unwrap(), NEW);
     assert_eq!(bench.boot(&machine.esp()), NEW);
     assert_eq!(bench.advance(&machine.node, NEW), LoaderState::Current);
-    // And back, for neither says which version it is; the one in use goes last of all.
+    // And back, for neither says which version it is.
     assert_eq!(bench.advance(&machine.node, OLD), LoaderState::Trying);
     assert_eq!(bench.boot(&machine.esp()), OLD);
     assert_eq!(bench.advance(&machine.node, OLD), LoaderState::Current);
     assert_eq!(machine.node.esp.loaders().unwrap(), [loader_path(OLD)]);
-    assert_eq!(bench.numbers("BootOrder").len(), 2);
+    assert_eq!(bench.numbers("BootOrder").len(), 5);
 }
 
 #[test]
@@ -185,6 +187,7 @@ fn a_firmware_that_keeps_nothing_is_reported() {
     let none = LoaderUpdate { firmware: None, loader: NEW, boot: "a" };
     assert_eq!(none.advance(&machine.node).unwrap(), LoaderState::NoVariables);
     assert_eq!(LoaderUpdate { loader: OLD, ..none }.advance(&machine.node).unwrap(), LoaderState::Current);
+    assert_eq!(machine.node.esp.loaders().unwrap(), Vec::<String>::new());
     // Some show variables and take none.
     let (mount, bench) = (support::memory(&[("size", "4k"), ("nr_inodes", "2")]), Bench::new());
     let full = rocketos_sys::mount::fd_path(&mount);

@@ -4,13 +4,18 @@ use std::path::Path;
 
 use rocketos_sys::efivar::{EFIVARS, LOADER_DEVICE_PART_UUID, LOADER_IMAGE_IDENTIFIER, Variables};
 
-use super::load_option::{EspPartition, firmware_path, load_option};
+use rocketos_model::{layout::esp::LOADERS, limits};
+
+use super::load_option::{EspPartition, load_option, starts_below};
 use crate::BootError;
 
 /// `EFI_GLOBAL_VARIABLE`.
 const VENDOR: &str = "8be4df61-93ca-11d2-aa0d-00e098032b8c";
-/// What people see in the firmware's menu, before the loader's file name.
+/// What people see in the firmware's menu.
 const DESCRIPTION: &str = "Rocket OS";
+/// How often a loader is in the order. One that cannot start a kernel goes back to the firmware, which takes the next
+/// option: so a kernel that is damaged uses up its tries in one go, and the one before is started last.
+pub const PASSES: u16 = limits::TRIES as u16 + 1;
 
 /// The boot manager of this machine.
 #[derive(Debug, Clone)]
@@ -82,14 +87,18 @@ impl Firmware {
         Ok(self.variables.set(&name("BootOrder"), &value)?)
     }
 
-    fn option_of(&self, relative: &str) -> Vec<u8> {
-        let file = relative.rsplit('/').next().unwrap_or(relative);
-        load_option(&format!("{DESCRIPTION} ({file})"), &self.esp, relative)
+    /// The option that starts `relative` in this pass.
+    fn option_of(&self, relative: &str, pass: u16) -> Vec<u8> {
+        let description = match pass {
+            0 => DESCRIPTION.to_owned(),
+            again => format!("{DESCRIPTION} ({})", again + 1),
+        };
+        load_option(&description, &self.esp, relative)
     }
 
-    /// The number of the option that starts `relative`.
-    fn find(&self, relative: &str) -> Result<Option<u16>, BootError> {
-        let wanted = self.option_of(relative);
+    /// The number of the option that starts `relative` in this pass.
+    fn find(&self, relative: &str, pass: u16) -> Result<Option<u16>, BootError> {
+        let wanted = self.option_of(relative, pass);
         for number in self.options()? {
             if self.variables.value(&option_name(number))?.is_some_and(|value| value == wanted) {
                 return Ok(Some(number));
@@ -98,9 +107,14 @@ impl Firmware {
         Ok(None)
     }
 
+    /// The numbers of the options that start `relative`, in order of their passes; absent where one is missing.
+    fn all(&self, relative: &str) -> Result<Option<Vec<u16>>, BootError> {
+        (0..PASSES).map(|pass| self.find(relative, pass)).collect()
+    }
+
     /// An option that starts `relative`, made where there is none; it is in no order yet.
-    fn ensure(&self, relative: &str) -> Result<u16, BootError> {
-        if let Some(number) = self.find(relative)? {
+    fn ensure(&self, relative: &str, pass: u16) -> Result<u16, BootError> {
+        if let Some(number) = self.find(relative, pass)? {
             return Ok(number);
         }
         let taken = self.options()?;
@@ -108,8 +122,14 @@ impl Firmware {
         let ordered = self.order()?;
         let free = (0..=u16::MAX).find(|number| !taken.contains(number) && !ordered.contains(number));
         let number = free.ok_or(BootError::NoOption)?;
-        self.variables.set(&option_name(number), &self.option_of(relative))?;
+        self.variables.set(&option_name(number), &self.option_of(relative, pass))?;
         Ok(number)
+    }
+
+    /// True for an option that starts a loader of ours, whichever.
+    fn is_ours(&self, number: u16) -> Result<bool, BootError> {
+        let value = self.variables.value(&option_name(number))?.unwrap_or_default();
+        Ok(starts_below(&value, &self.esp, LOADERS))
     }
 
     /// True when the next boot, and only that one, begins with `relative`.
@@ -118,7 +138,7 @@ impl Firmware {
     /// When firmware does not answer.
     pub fn is_next(&self, relative: &str) -> Result<bool, BootError> {
         let next = self.variables.value(&name("BootNext"))?.unwrap_or_default();
-        Ok(self.find(relative)?.is_some_and(|number| numbers(&next) == [number]))
+        Ok(self.find(relative, 0)?.is_some_and(|number| numbers(&next) == [number]))
     }
 
     /// Makes the next boot, and only that one, begin with `relative`: whatever it does not bring up, the order does.
@@ -126,52 +146,60 @@ impl Firmware {
     /// # Errors
     /// When firmware keeps no variables.
     pub fn set_next(&self, relative: &str) -> Result<(), BootError> {
-        let number = self.ensure(relative)?;
+        let number = self.ensure(relative, 0)?;
         Ok(self.variables.set(&name("BootNext"), &number.to_le_bytes())?)
     }
 
-    /// True when every boot begins with `relative`.
+    /// True when `relative` is in the order, [`PASSES`] times, and before any other loader of ours.
     ///
     /// # Errors
     /// When firmware does not answer.
-    pub fn is_first(&self, relative: &str) -> Result<bool, BootError> {
-        let first = self.order()?.first().copied();
-        Ok(first.is_some() && first == self.find(relative)?)
+    pub fn is_kept(&self, relative: &str) -> Result<bool, BootError> {
+        let Some(wanted) = self.all(relative)? else { return Ok(false) };
+        for (at, number) in self.order()?.into_iter().enumerate() {
+            if self.is_ours(number)? {
+                return Ok(self.order()?.get(at..).is_some_and(|rest| rest.starts_with(&wanted)));
+            }
+        }
+        Ok(false)
     }
 
-    /// Makes every boot begin with `relative`; what came first comes after it.
+    /// Puts `relative` into the order, [`PASSES`] times, before the loader of ours that is there, otherwise before what
+    /// booted now: what somebody wants to come before that still does.
     ///
     /// # Errors
     /// When firmware keeps no variables.
-    pub fn set_first(&self, relative: &str) -> Result<(), BootError> {
-        let number = self.ensure(relative)?;
-        let mut order = self.order()?;
-        order.retain(|other| *other != number);
-        order.insert(0, number);
-        self.set_order(&order)
+    pub fn keep(&self, relative: &str) -> Result<(), BootError> {
+        let numbers = (0..PASSES).map(|pass| self.ensure(relative, pass)).collect::<Result<Vec<_>, _>>()?;
+        let order = self.order()?;
+        let current = self.variables.value(&name("BootCurrent"))?.unwrap_or_default();
+        let mut place = None;
+        for (at, number) in order.iter().enumerate() {
+            if self.is_ours(*number)? || number.to_le_bytes() == *current {
+                place = Some(at);
+                break;
+            }
+        }
+        let (before, after) = order.split_at(place.unwrap_or_default());
+        let others = |order: &[u16]| order.iter().filter(|other| !numbers.contains(other)).copied().collect::<Vec<_>>();
+        self.set_order(&[others(before), numbers.clone(), others(after)].concat())
     }
 
-    /// Removes the option that starts `relative`, first from the order; absence is success.
+    /// Removes the options that start `relative`, first from the order; absence is success.
     ///
     /// # Errors
     /// When firmware keeps no variables.
     pub fn forget(&self, relative: &str) -> Result<(), BootError> {
-        let Some(number) = self.find(relative)? else { return Ok(()) };
-        let mut order = self.order()?;
-        if order.contains(&number) {
-            order.retain(|other| *other != number);
-            self.set_order(&order)?;
+        for pass in 0..PASSES {
+            let Some(number) = self.find(relative, pass)? else { continue };
+            let mut order = self.order()?;
+            if order.contains(&number) {
+                order.retain(|other| *other != number);
+                self.set_order(&order)?;
+            }
+            self.variables.remove(&option_name(number))?;
         }
-        Ok(self.variables.remove(&option_name(number))?)
-    }
-
-    /// True where the running loader was started from `relative`; FAT does not tell letters' cases apart.
-    ///
-    /// # Errors
-    /// When firmware does not answer.
-    pub fn runs(&self, relative: &str) -> Result<bool, BootError> {
-        let running = self.running()?;
-        Ok(running.is_some_and(|running| firmware_path(&running).eq_ignore_ascii_case(&firmware_path(relative))))
+        Ok(())
     }
 }
 
@@ -184,8 +212,8 @@ mod tests {
     use super::*;
 
     const GUID: &str = "f586c90a-35a3-a8f2-4943-3ef0837cdce3";
-    const A: &str = "EFI/systemd/a.efi";
-    const B: &str = "EFI/systemd/b.efi";
+    const A: &str = "EFI/systemd/systemd-boot-a.efi";
+    const B: &str = "EFI/systemd/systemd-boot-b.efi";
 
     fn firmware(directory: &Path) -> Firmware {
         let guid = Guid::parse(GUID).unwrap();
@@ -201,24 +229,35 @@ mod tests {
     }
 
     #[test]
-    fn tries_once_and_then_comes_first() {
+    fn is_started_once_and_then_kept() {
         let directory = tempfile::tempdir().unwrap();
         let (path, firmware) = (directory.path(), firmware(directory.path()));
-        put(path, &option_name(0), b"somebody's");
+        for number in [0, 7] {
+            put(path, &option_name(number), b"somebody's");
+        }
         // Number 1 is in the order and gone: taken all the same.
-        put(path, &name("BootOrder"), &[0, 0, 1, 0]);
+        put(path, &name("BootOrder"), &[7, 0, 0, 0, 1, 0]);
+        put(path, &name("BootCurrent"), &[0, 0]);
         firmware.set_next(A).unwrap();
-        assert!(firmware.is_next(A).unwrap() && !firmware.is_first(A).unwrap() && !firmware.is_next(B).unwrap());
-        assert_eq!((order(path), firmware.find(A).unwrap()), (vec![0, 1], Some(2)));
-        firmware.set_first(A).unwrap();
-        firmware.set_first(B).unwrap();
-        assert_eq!(order(path), [3, 2, 0, 1]);
-        assert!(firmware.is_first(B).unwrap());
-        firmware.set_first(A).unwrap();
-        assert_eq!(order(path), [2, 3, 0, 1]);
+        assert!(firmware.is_next(A).unwrap() && !firmware.is_kept(A).unwrap() && !firmware.is_next(B).unwrap());
+        assert_eq!((order(path), firmware.find(A, 0).unwrap()), (vec![7, 0, 1], Some(2)));
+        // Before what booted, behind what somebody put before that.
+        firmware.keep(A).unwrap();
+        assert_eq!(order(path), [7, 2, 3, 4, 5, 0, 1]);
+        firmware.keep(B).unwrap();
+        assert_eq!(order(path), [7, 6, 8, 9, 10, 2, 3, 4, 5, 0, 1]);
+        assert!(firmware.is_kept(B).unwrap() && !firmware.is_kept(A).unwrap());
+        firmware.keep(A).unwrap();
+        assert_eq!(order(path), [7, 2, 3, 4, 5, 6, 8, 9, 10, 0, 1]);
+        firmware.keep(A).unwrap();
         firmware.forget(B).unwrap();
         firmware.forget(B).unwrap();
-        assert_eq!((order(path), firmware.options().unwrap()), (vec![2, 0, 1], vec![0, 2]));
+        assert_eq!((order(path), firmware.options().unwrap()), (vec![7, 2, 3, 4, 5, 0, 1], vec![0, 2, 3, 4, 5, 7]));
+        // One pass is gone.
+        put(path, &name("BootOrder"), &[7, 0, 2, 0, 4, 0, 5, 0, 0, 0]);
+        assert!(!firmware.is_kept(A).unwrap());
+        firmware.keep(A).unwrap();
+        assert_eq!(order(path), [7, 2, 3, 4, 5, 0]);
     }
 
     #[test]
@@ -227,12 +266,12 @@ mod tests {
         let (path, firmware) = (directory.path(), firmware(directory.path()));
         let text = |text: &str| text.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect::<Vec<_>>();
         assert_eq!(firmware.running().unwrap(), None);
-        put(path, LOADER_IMAGE_IDENTIFIER, &text("\\EFI\\SYSTEMD\\A.EFI"));
+        put(path, LOADER_IMAGE_IDENTIFIER, &text("\\EFI\\SYSTEMD\\SYSTEMD-BOOT-A.EFI"));
         assert_eq!(firmware.running().unwrap(), None);
         put(path, LOADER_DEVICE_PART_UUID, &text(&GUID.to_uppercase()));
-        assert!(firmware.runs(A).unwrap() && !firmware.runs(B).unwrap());
+        assert_eq!(firmware.running().unwrap().as_deref(), Some("EFI/SYSTEMD/SYSTEMD-BOOT-A.EFI"));
         put(path, LOADER_DEVICE_PART_UUID, &text("00000000-35a3-a8f2-4943-3ef0837cdce3"));
-        assert!(!firmware.runs(A).unwrap());
+        assert_eq!(firmware.running().unwrap(), None);
     }
 
     #[test]
@@ -242,7 +281,7 @@ mod tests {
         put(path, &name("BootOrder"), &[5, 0, 7]);
         fs::write(path.join(option_name(9)), b"x").unwrap();
         fs::write(path.join(name("BootXYZW")), b"").unwrap();
-        firmware.set_first(A).unwrap();
-        assert_eq!(order(path), [0, 5]);
+        firmware.keep(A).unwrap();
+        assert_eq!(order(path), [0, 1, 2, 3, 5]);
     }
 }

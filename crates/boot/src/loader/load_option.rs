@@ -47,7 +47,7 @@ fn utf16(text: &str) -> Vec<u8> {
 }
 
 /// The path of a file on a partition as firmware writes it, from one relative to its top.
-pub(super) fn firmware_path(relative: &str) -> String {
+fn firmware_path(relative: &str) -> String {
     format!("\\{}", relative.replace('/', "\\"))
 }
 
@@ -68,6 +68,14 @@ pub(super) fn load_option(description: &str, partition: &EspPartition, relative:
     nodes.extend(path);
     nodes.extend(END);
     [&ACTIVE.to_le_bytes()[..], &short(nodes.len()).to_le_bytes(), &utf16(description), &nodes].concat()
+}
+
+/// True for an option of any name that starts a program in the directory `relative` of `partition`.
+pub(super) fn starts_below(option: &[u8], partition: &EspPartition, relative: &str) -> bool {
+    let mut path = utf16(&format!("{}\\", firmware_path(relative)));
+    path.truncate(path.len() - 2);
+    let has = |wanted: &[u8]| option.windows(wanted.len()).any(|window| window == wanted);
+    has(&partition.guid.to_bytes()) && has(&path)
 }
 
 fn short(length: usize) -> u16 {
@@ -93,5 +101,8 @@ mod tests {
         ];
         assert_eq!(option, expected);
         assert_eq!(option.len() - 12, 72);
+        assert!(starts_below(&option, &partition, "EFI") && !starts_below(&option, &partition, "EFI/x"));
+        let other = EspPartition { guid: Guid::parse("00000000-35a3-a8f2-4943-3ef0837cdce3").unwrap(), ..partition };
+        assert!(!starts_below(&option, &other, "EFI"));
     }
 }
