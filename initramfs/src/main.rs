@@ -21,10 +21,24 @@ mod watchdog;
 
 use std::{panic, process, thread, time::Duration};
 
+use rocketos_model::{BootFailure, boot_failure};
+use rocketos_sys::efivar;
 use rustix::system::{RebootCommand, reboot};
 
 /// How long a failure stays on the screen.
 const PAUSE: Duration = Duration::from_secs(10);
+
+/// Leaves the reason for the next boot, where there are firmware variables by now.
+fn leave(what: &str) {
+    let variables = efivar::Variables::at(efivar::EFIVARS);
+    let entry = efivar::read(efivar::LOADER_ENTRY_SELECTED).ok().flatten();
+    let failure = BootFailure { entry: entry.unwrap_or_default(), reason: what.to_owned() };
+    let value = failure.to_bytes();
+    // Firmware wears off: what is there already is not written again. That it cannot be written is the lesser failure.
+    if variables.value(boot_failure::VARIABLE).is_ok_and(|found| found.as_ref() != Some(&value)) {
+        let _ = variables.set(boot_failure::VARIABLE, &value);
+    }
+}
 
 /// Says what failed and resets the machine, so that the next boot counts as another try.
 fn fail(what: &str) -> ! {
@@ -32,6 +46,7 @@ fn fail(what: &str) -> ! {
     if !rustix::process::getpid().is_init() {
         process::exit(1);
     }
+    leave(what);
     thread::sleep(PAUSE);
     rustix::fs::sync();
     loop {

@@ -1,7 +1,7 @@
 //! Machines that live: installing, booting, upgrading, rolling back.
 
 mod channel;
-mod fallback;
+mod failing;
 mod health;
 mod life;
 mod loader;

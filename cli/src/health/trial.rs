@@ -7,11 +7,11 @@ use std::{
 };
 
 use anyhow::Context as _;
-use rocketos_deploy::{DeployError, Deployment, Failure, Lock, Node, Roles, Verdict, roles, rollback};
+use rocketos_deploy::{DeployError, Deployment, Failure, Lock, Lost, Node, Roles, Verdict, lost, roles, rollback};
 use rocketos_model::{DeploymentId, ManifestDigest};
 
 use super::Unhealthy;
-use crate::{adapters::systemctl, channel::date, journal};
+use crate::{adapters::systemctl, channel::date, exit, journal};
 
 /// How long another rocketctl is waited for.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -53,24 +53,20 @@ pub fn locked(verb: &str) -> anyhow::Result<(Node, Lock)> {
     }
 }
 
-/// Remembers why releases that used up their tries are not there: nobody was left to say it.
+/// Remembers why releases that were to boot are not there: nobody was left to say it.
 pub fn remember_what_never_came_up() -> anyhow::Result<()> {
     let node = Node::running()?;
-    let (found, known) = (roles(&node)?, node.failures()?);
-    let unknown = |deployment: &&Deployment| {
-        deployment.has_failed()
-            && !known.iter().any(|failure| failure.manifest_digest == deployment.origin.manifest_digest)
-    };
-    let lost: Vec<Deployment> = found.others.iter().filter(unknown).cloned().collect();
+    let known = node.failures()?;
+    let unknown =
+        |lost: &Lost| !known.iter().any(|failure| failure.manifest_digest == lost.deployment.origin.manifest_digest);
+    let new: Vec<Lost> = lost(&node)?.into_iter().filter(unknown).collect();
     drop(node);
-    if lost.is_empty() {
+    if new.is_empty() {
         return Ok(());
     }
     let (node, _lock) = locked("remembering a failure")?;
-    for deployment in lost {
-        let reason =
-            "it did not come up, and used up its tries; a crash may have left traces in /var/lib/systemd/pstore";
-        record(&node, &deployment, reason)?;
+    for Lost { deployment, reason } in new {
+        record(&node, &deployment, &reason)?;
     }
     Ok(())
 }
@@ -83,12 +79,12 @@ fn record(node: &Node, deployment: &Deployment, reason: &str) -> anyhow::Result<
         when: when.clone(),
         reason: reason.to_owned(),
     };
-    node.record_failure(&failure)?;
-    node.keep_verdict(&deployment.id, &Verdict { good: false, when, reason: Some(reason.to_owned()) })?;
     let name = origin.version.as_deref().unwrap_or("without a version");
     let text = format!("Release {name} (deployment {}) failed: {reason}.", deployment.id);
     say(journal::RELEASE_FAILED, &text, &deployment.id);
-    Ok(())
+    node.record_failure(&failure)?;
+    let verdict = Verdict { good: false, when, reason: Some(reason.to_owned()) };
+    Ok(node.keep_verdict(&deployment.id, &verdict)?)
 }
 
 /// Says it where everybody looks.
@@ -125,7 +121,10 @@ pub fn fail(reason: &str) -> anyhow::Result<()> {
         say(journal::UNHEALTHY, &text, &booted.id);
         return Err(Unhealthy(reason.to_owned()).into());
     }
-    record(&node, booted, reason)?;
+    // A full disk is no reason to stay.
+    if let Err(error) = record(&node, booted, reason) {
+        eprintln!("rocketctl: {}", exit::chain(&error));
+    }
     for target in way_back(&node, &current)? {
         match rollback(&node, Some(&target.id)) {
             Ok(_) => {

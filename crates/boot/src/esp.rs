@@ -78,6 +78,23 @@ impl Esp {
         self.top.join(uki_path(deployment, name)).is_file()
     }
 
+    /// True when a deployment's kernel is here, byte by byte.
+    ///
+    /// # Errors
+    /// When the ESP or `kernel` cannot be read.
+    pub fn holds_uki<K: Read + Seek + ?Sized>(
+        &self,
+        deployment: &DeploymentId,
+        name: &str,
+        kernel: &mut K,
+    ) -> Result<bool, BootError> {
+        let path = uki_path(deployment, name);
+        let failed = |error| BootError::io("reading what went to", &path)(error);
+        let length = kernel.seek(SeekFrom::End(0)).map_err(failed)?;
+        kernel.rewind().map_err(failed)?;
+        files::same(&self.top, &path, kernel, length)
+    }
+
     /// Reads a deployment's kernel.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 //! Owns the types that every other crate speaks in and every path on the disk. It reads no file and starts
 //! nothing. Everybody above calls it.
 
+pub mod boot_failure;
 pub mod booted;
 pub mod cmdline;
 pub mod digest;
@@ -15,6 +16,7 @@ pub mod origin;
 pub mod place;
 pub mod reference;
 
+pub use boot_failure::BootFailure;
 pub use booted::Booted;
 pub use digest::{BlobDigest, ComposefsDigest, DeploymentId, DiffId, DigestError, ManifestDigest, ObjectId};
 pub use entry::{EntryName, Tries};
