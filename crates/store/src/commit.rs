@@ -62,7 +62,7 @@ fn reference(manifest: &ManifestDigest) -> String {
     format!("{REFERENCE}{}", manifest.to_hex())
 }
 
-fn manifest_name(manifest: &ManifestDigest) -> String {
+pub(crate) fn manifest_name(manifest: &ManifestDigest) -> String {
     format!("oci-manifest-{manifest}")
 }
 
@@ -75,6 +75,11 @@ impl Store {
     /// # Errors
     /// When a layer is missing, when the image is not sealed, when the disk is full.
     pub fn commit_image(&self, manifest: &[u8], config: &[u8]) -> Result<Image, StoreError> {
+        self.commit_into(self, manifest, config)
+    }
+
+    /// The same, of layers that are here, into a store that need not have them.
+    pub(crate) fn commit_into(&self, into: &Self, manifest: &[u8], config: &[u8]) -> Result<Image, StoreError> {
         let digest = ManifestDigest::from_bytes(sha256(manifest));
         let parsed = ImageManifest::from_reader(manifest).map_err(parse_error("manifest"))?;
         let configuration = ImageConfiguration::from_reader(config).map_err(parse_error("configuration"))?;
@@ -82,7 +87,7 @@ impl Store {
         let tree = self.tree(&layers)?;
         let uki = find_uki(&tree)?;
         let mountable = finish(tree, &Policy::Store(self))?;
-        let image = self
+        let image = into
             .repository
             .write_image(None, &mountable.bytes)
             .map_err(StoreError::composefs("storing the mountable image"))?;
@@ -90,10 +95,10 @@ impl Store {
         let refs: HashMap<Box<str>, Sha512HashValue> =
             layers.iter().map(|(id, object)| (Box::from(id.to_string()), object.clone())).collect();
         let boot = HashMap::from([(Box::from(BOOT_IMAGE_REF_KEY_V1), image)]);
-        let (_, config_object) = composefs_oci::write_config_raw(&self.repository, config, refs, None, None, &boot)
+        let (_, config_object) = composefs_oci::write_config_raw(&into.repository, config, refs, None, None, &boot)
             .map_err(StoreError::composefs("storing the image's configuration"))?;
 
-        let mut stream = self
+        let mut stream = into
             .repository
             .create_stream(MANIFEST_CONTENT_TYPE)
             .map_err(StoreError::composefs("storing the manifest"))?;
@@ -102,10 +107,10 @@ impl Store {
             stream.add_named_stream_ref(&id.to_string(), object);
         }
         stream.write_external(manifest).map_err(StoreError::composefs("storing the manifest"))?;
-        self.repository
+        into.repository
             .write_stream(stream, &manifest_name(&digest), Some(&reference(&digest)))
             .map_err(StoreError::composefs("naming the image in the store"))?;
-        self.sync()?;
+        into.sync()?;
         Ok(Image { manifest_digest: digest, facts: mountable.facts, uki, config: configuration })
     }
 

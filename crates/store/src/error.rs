@@ -62,6 +62,9 @@ pub enum StoreError {
     /// Writing to the store.
     #[error("writing to the store")]
     Write(#[source] io::Error),
+    /// Looking at what is in the store.
+    #[error("looking at the store")]
+    Look(#[source] io::Error),
     /// A layer the image needs is not here.
     #[error("layer {0} of the image is not in the store")]
     MissingLayer(DiffId),

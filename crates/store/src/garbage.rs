@@ -104,7 +104,7 @@ fn holders(locks: &str, file: &str) -> Vec<u32> {
 /// Composefs digests of all images mounted now, in whichever mount namespace.
 ///
 /// A namespace that no process is in, held by a file descriptor or a bind mount alone, is not seen.
-fn mounted_images(verity: Verity) -> Result<BTreeSet<ComposefsDigest>, StoreError> {
+pub(crate) fn mounted_images(verity: Verity) -> Result<BTreeSet<ComposefsDigest>, StoreError> {
     let (mut namespaces, mut found) = (BTreeSet::new(), BTreeSet::new());
     for process in fs::read_dir("/proc").map_err(StoreError::Read)? {
         let process = process.map_err(StoreError::Read)?;

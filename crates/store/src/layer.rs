@@ -117,6 +117,16 @@ impl Store {
         if let Some(damaged) = self.layer_object(layer)? {
             object::remove_bad(self, &damaged)?;
         }
+        self.unpack(layer, tar, &|_| true)
+    }
+
+    /// The same, whatever is here, storing only the files that `wanted` is true of.
+    pub(crate) fn unpack(
+        &self,
+        layer: &DiffId,
+        tar: &mut dyn Read,
+        wanted: &object::Wanted<'_>,
+    ) -> Result<LayerStats, StoreError> {
         let mut writer = self
             .repository
             .create_stream(LAYER_CONTENT_TYPE)
@@ -164,7 +174,7 @@ impl Store {
                     input.consume(consumed);
                     let mut padding = size.next_multiple_of(HEADER_SIZE as u64) - size;
                     if external {
-                        let put = object::put(self, &mut input, size, &mut scratch)?;
+                        let put = object::put(self, &mut input, size, &mut scratch, wanted)?;
                         stats.objects += 1;
                         if put.new {
                             stats.new_objects += 1;
