@@ -19,6 +19,7 @@ mod reboot_lock;
 mod remembered;
 mod roles;
 mod rollback;
+mod scrub;
 mod stage;
 
 pub use disk::{DiskError, SMALLEST, check_disk, check_kernel};
@@ -32,4 +33,5 @@ pub use remembered::Remembered;
 pub use rocketos_sys::memory::share_one_heap;
 pub use roles::{Deployment, Roles, roles};
 pub use rollback::{bless, rollback};
+pub use scrub::{Health, healths, mended_in_use, note_mended, prefer_whole};
 pub use stage::{Activation, Staged, follow, stage};
