@@ -38,6 +38,8 @@ pub enum Verb {
     Unpin(Deployment),
     /// Remove every deployment but booted, staged, rollback and the pinned ones.
     Prune(Prune),
+    /// Read everything in the store again, and mend what is damaged.
+    Scrub(Scrub),
     /// Look at images, and make them.
     #[command(subcommand)]
     Image(Image),
@@ -260,6 +262,26 @@ pub struct Prune {
     /// Only say what would go.
     #[arg(long)]
     pub dry_run: bool,
+    /// Print the outcome as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `scrub`.
+#[derive(Debug, ClapArgs)]
+pub struct Scrub {
+    /// Mend what is damaged; the default.
+    #[arg(long, overrides_with = "no_repair")]
+    pub repair: bool,
+    /// Only say what is damaged.
+    #[arg(long)]
+    pub no_repair: bool,
+    /// MiB to read a second; 0 for as fast as it goes.
+    #[arg(long, value_name = "MIB", default_value_t = rocketos_store::RATE >> 20)]
+    pub rate: u64,
+    /// Reboot where what runs cannot be mended and another deployment boots next.
+    #[arg(long, conflicts_with = "no_repair")]
+    pub apply: bool,
     /// Print the outcome as JSON.
     #[arg(long)]
     pub json: bool,

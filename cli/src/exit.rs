@@ -20,14 +20,23 @@ const FULL: u8 = 73;
 const REFUSED: u8 = 65;
 /// The registry could not be reached or did not answer (sysexits.h, EX_UNAVAILABLE).
 const UNAVAILABLE: u8 = 69;
-
+/// Something on the disk is damaged and was not mended (sysexits.h, EX_IOERR).
+const DAMAGED: u8 = 74;
 /// The policy does not allow the image, or cannot be read and so allows none (sysexits.h, EX_NOPERM).
 const NOT_ALLOWED: u8 = 77;
 
 /// What the codes mean, for `--help`.
 pub const HELP: &str = "Exit codes: 0 done; 1 failed; 2 wrong usage; 65 the image is not what it should be; \
-69 the registry does not answer; 73 a disk is full; 75 another rocketctl is at work; \
+69 the registry does not answer; 73 a disk is full; 74 something on the disk is damaged; 75 another rocketctl is at work; \
 77 the policy does not allow the image.";
+
+/// What a scrub could not mend.
+#[derive(Debug, thiserror::Error)]
+#[error("{left} things in the store are damaged; 'rocketctl status' says what else could boot")]
+pub struct Damaged {
+    /// How many.
+    pub left: usize,
+}
 
 /// The error with its causes, each once.
 pub fn chain(error: &anyhow::Error) -> String {
@@ -56,6 +65,9 @@ pub fn code(error: &anyhow::Error) -> ExitCode {
 }
 
 fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
+    if cause.is::<Damaged>() {
+        return Some(DAMAGED);
+    }
     if cause.is::<Unbootable>() {
         return Some(REFUSED);
     }

@@ -5,6 +5,7 @@
 //! | [`BEFORE_ITS_TURN`] | a release is taken before this node's turn |
 //! | [`STAGED`] | a release boots next |
 //! | [`REBOOTING`] | the node reboots into it by itself |
+//! | [`SCRUBBED`] | a scrub found damage; what became of it |
 
 use log::{Level, Record};
 use systemd_journal_logger::JournalLog;
@@ -15,6 +16,8 @@ pub const BEFORE_ITS_TURN: &str = "7e1f6c52b6a9473c8f2ad3b0c1d94e6a";
 pub const STAGED: &str = "3f0c9d8e5b7a4d21a6e4f19b72c85d03";
 /// The node reboots into what boots next.
 pub const REBOOTING: &str = "b95a2e7140c84f6db3d7e8a6f05c1b92";
+/// A scrub found damage.
+pub const SCRUBBED: &str = "d1c3b7a05e6f4f0f9b1c7f3a2e846d5b";
 
 /// Writes an entry. Where no journal listens, nobody would have read it.
 pub fn say(id: &str, text: &str, fields: &[(&str, &str)]) {

@@ -15,6 +15,7 @@ mod keys;
 mod output;
 mod publisher;
 mod pull;
+mod scrub;
 mod trust;
 
 use std::process::ExitCode;

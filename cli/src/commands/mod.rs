@@ -9,6 +9,7 @@ mod pin;
 mod prune;
 mod release;
 mod rollback;
+mod scrub;
 mod status;
 
 use crate::args::{Args, Verb};
@@ -24,6 +25,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Verb::Pin(verb) => pin::pin(&verb),
         Verb::Unpin(verb) => pin::unpin(&verb),
         Verb::Prune(verb) => prune::run(&verb),
+        Verb::Scrub(verb) => scrub::run(&verb),
         Verb::Image(verb) => image::run(&verb),
         Verb::Release(verb) => release::run(&verb),
         Verb::Completions { shell } => completions::completions(shell),

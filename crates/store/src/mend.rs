@@ -98,10 +98,12 @@ fn take_metadata(scratch: &Store, path: &Path) -> Result<(), StoreError> {
 }
 
 impl Mender {
-    /// What is still bad of what the scrub found.
-    pub fn left(&self) -> BTreeSet<ObjectId> {
+    /// What is still bad of what the scrub found. Names are left in it: only looking again tells.
+    pub fn left(&self) -> Damage {
         let done = self.inner.done.lock().unwrap_or_else(PoisonError::into_inner);
-        self.inner.damage.objects.keys().filter(|id| !done.objects.contains(*id)).copied().collect()
+        let mut damage = self.inner.damage.clone();
+        damage.objects.retain(|id, _| !done.objects.contains(id));
+        damage
     }
 
     /// What was mended.

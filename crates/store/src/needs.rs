@@ -99,6 +99,21 @@ impl Store {
         Ok(Contents { manifest: *manifest, layers: listed, bad, wanting, unlisted })
     }
 
+    /// Which of these layers have to come again: they hold a damaged object, or nobody knows what they hold.
+    ///
+    /// # Errors
+    /// When the store cannot be looked at.
+    pub fn wanting(&self, layers: &[DiffId], damage: &Damage) -> Result<BTreeSet<DiffId>, StoreError> {
+        let mut wanting = BTreeSet::new();
+        for layer in layers {
+            let list = self.whole_list(&format!("streams/{}", layer_name(layer)), damage)?;
+            if list.is_none_or(|list| list.objects.iter().any(|id| damage.objects.contains_key(id))) {
+                wanting.insert(*layer);
+            }
+        }
+        Ok(wanting)
+    }
+
     /// What a list needs; absent where it is damaged or not there.
     pub(crate) fn whole_list(&self, name: &str, damage: &Damage) -> Result<Option<Needed>, StoreError> {
         let Some(id) = self.leads_to(name)? else { return Ok(None) };

@@ -201,6 +201,18 @@ impl Store {
         Ok(so_far)
     }
 
+    /// Looks again at what was found, and at the lists: what is still wrong of it. No other object is read.
+    ///
+    /// # Errors
+    /// When the store cannot be looked at.
+    pub fn look_at_damage(&self, mut damage: Damage) -> Result<Damage, StoreError> {
+        let mut pace = Pace::new(self, None);
+        let mut buffer = disk::buffer();
+        self.look_again(&mut damage, &mut pace, &mut buffer)?;
+        self.scrub_lists(&mut damage, &mut pace, &mut buffer, &())?;
+        Ok(damage)
+    }
+
     /// Drops what an earlier run found and is mended, or gone, since.
     fn look_again(&self, damage: &mut Damage, pace: &mut Pace<'_>, buffer: &mut [u8]) -> Result<(), StoreError> {
         for id in std::mem::take(&mut damage.objects).into_keys() {

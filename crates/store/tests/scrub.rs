@@ -70,16 +70,7 @@ impl Whole {
     fn mend(&self, damage: &Damage) -> Vec<DiffId> {
         let mender = self.store.mender(damage).unwrap();
         mender.mend_by_itself().unwrap();
-        let left = Damage {
-            objects: damage
-                .objects
-                .iter()
-                .filter(|(id, _)| mender.left().contains(id))
-                .map(|(id, f)| (*id, *f))
-                .collect(),
-            names: damage.names.clone(),
-        };
-        let contents = self.store.contents(&self.digest, &self.image, &left).unwrap();
+        let contents = self.store.contents(&self.digest, &self.image, &mender.left()).unwrap();
         let mut asked = Vec::new();
         for (layer, tar) in &self.layers {
             if contents.wanting.contains(layer) || contents.layers.is_none() {
@@ -88,7 +79,7 @@ impl Whole {
             }
         }
         mender.commit_image(&self.manifest, &self.config).unwrap();
-        assert!(mender.left().is_empty(), "left: {:?}", mender.left());
+        assert!(mender.left().objects.is_empty(), "left: {:?}", mender.left());
         asked
     }
 }
