@@ -29,9 +29,12 @@ pub struct Puller {
 impl Puller {
     /// Configured as the machine's container tools are.
     pub fn new() -> anyhow::Result<Self> {
-        let runtime = runtime()?;
-        let reader = Reader::new(ReaderConfig::system())?;
-        Ok(Self { runtime, reader })
+        Self::with(ReaderConfig::system())
+    }
+
+    /// Configured as `config` says.
+    pub fn with(config: ReaderConfig) -> anyhow::Result<Self> {
+        Ok(Self { runtime: runtime()?, reader: Reader::new(config)? })
     }
 
     /// Fetches manifest and configuration. The reference in what comes back says where that was: a local path in it is

@@ -4,6 +4,8 @@
 
 mod mend;
 mod report;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::BTreeSet,
@@ -14,6 +16,7 @@ use std::{
 use anyhow::Context as _;
 use rocketos_deploy::{Health, Node, healths, note_mended, prefer_whole, roles};
 use rocketos_model::{DeploymentId, ObjectId};
+use rocketos_oci::ReaderConfig;
 use rocketos_store::{Damage, FINDINGS, Scrubbed, Watch};
 
 use self::mend::{Mended, mend};
@@ -23,12 +26,14 @@ use crate::output::Reporter;
 const REMEMBER: Duration = Duration::from_secs(10);
 
 /// How to scrub.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Wish {
     /// Mend what is found.
     pub repair: bool,
     /// Bytes a second; absent for as fast as it goes.
     pub rate: Option<NonZeroU64>,
+    /// How origins are read.
+    pub reader: ReaderConfig,
 }
 
 /// What a scrub came to.
@@ -87,7 +92,7 @@ impl Watch for Remember<'_> {
 ///
 /// # Errors
 /// When the store cannot be looked at. That something stays damaged is no error but an outcome.
-pub fn scrub(node: &Node, wish: Wish, reporter: &Reporter) -> anyhow::Result<Outcome> {
+pub fn scrub(node: &Node, wish: &Wish, reporter: &Reporter) -> anyhow::Result<Outcome> {
     let begun = Instant::now();
     let earlier = node.scrubbed()?;
     // A run that was cut off goes on; what an ended one left is looked at again.
@@ -104,7 +109,7 @@ pub fn scrub(node: &Node, wish: Wish, reporter: &Reporter) -> anyhow::Result<Out
     let roles = roles(node)?;
     let before = healths(node, &roles, &found)?;
     let mended = match wish.repair && !found.is_empty() {
-        true => mend(node, &roles, &found, reporter)?,
+        true => mend(node, &roles, &found, &wish.reader, reporter)?,
         false => Mended::default(),
     };
     let left = match found.is_empty() {

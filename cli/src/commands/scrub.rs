@@ -3,6 +3,7 @@
 use std::num::NonZeroU64;
 
 use rocketos_deploy::Node;
+use rocketos_oci::ReaderConfig;
 
 use crate::{
     adapters::systemctl,
@@ -20,8 +21,12 @@ const MIB: u64 = 1 << 20;
 pub fn run(args: &Scrub) -> anyhow::Result<()> {
     let (node, lock) = Node::to_scrub()?;
     let reporter = Reporter::new(&Progress { quiet: args.json, progress_fd: None })?;
-    let wish = Wish { repair: !args.no_repair, rate: NonZeroU64::new(args.rate.saturating_mul(MIB)) };
-    let outcome = scrub(&node, wish, &reporter)?;
+    let wish = Wish {
+        repair: !args.no_repair,
+        rate: NonZeroU64::new(args.rate.saturating_mul(MIB)),
+        reader: ReaderConfig::system(),
+    };
+    let outcome = scrub(&node, &wish, &reporter)?;
     reporter.finish();
     match args.json {
         true => println!("{}", outcome.document()),

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context as _, ensure};
 use rocketos_deploy::{Deployment, Health, Node, Roles, healths};
 use rocketos_model::{DiffId, ObjectId, layout};
+use rocketos_oci::ReaderConfig;
 use rocketos_store::{Damage, Mender};
 
 use crate::{output::Reporter, pull::Puller};
@@ -23,13 +24,19 @@ pub struct Mended {
 ///
 /// # Errors
 /// When the store cannot be read or written. That an origin does not answer is no error but a failure among others.
-pub fn mend(node: &Node, roles: &Roles, damage: &Damage, reporter: &Reporter) -> anyhow::Result<Mended> {
+pub fn mend(
+    node: &Node,
+    roles: &Roles,
+    damage: &Damage,
+    reader: &ReaderConfig,
+    reporter: &Reporter,
+) -> anyhow::Result<Mended> {
     reporter.step("Mending");
     let mender = node.store.mender(damage).context("beginning to mend")?;
     mender.mend_by_itself().context("mending from the store itself")?;
     offer_kernels(node, roles, &mender)?;
     let mut failures = Vec::new();
-    let mut puller = None;
+    let mut origins = Origins { config: reader, puller: None };
     for health in healths(node, roles, &mender.left())? {
         let deployment = &health.deployment;
         // An image before it may have brought what this one lacks.
@@ -37,7 +44,7 @@ pub fn mend(node: &Node, roles: &Roles, damage: &Damage, reporter: &Reporter) ->
         if now.contents.is_whole() && health.contents.is_whole() && damage.names.is_empty() {
             continue;
         }
-        let mended = mend_deployment(node, &now, &mender, &mut puller, reporter);
+        let mended = mend_deployment(node, &now, &mender, &mut origins, reporter);
         failures.extend(mended.err().map(|error| error.context(format!("mending deployment {}", deployment.id))));
     }
     if mender.relisted() {
@@ -53,6 +60,21 @@ pub fn mend(node: &Node, roles: &Roles, damage: &Damage, reporter: &Reporter) ->
     let contents: Vec<_> = healths(node, roles, &left)?.into_iter().map(|health| health.contents).collect();
     let dropped = node.store.drop_unneeded(&contents, &left.objects.keys().copied().collect())?;
     Ok(Mended { objects: mender.mended(), dropped, failures })
+}
+
+/// Reads origins, once something is needed of one.
+struct Origins<'a> {
+    config: &'a ReaderConfig,
+    puller: Option<Puller>,
+}
+
+impl Origins<'_> {
+    fn puller(&mut self) -> anyhow::Result<&Puller> {
+        Ok(match &mut self.puller {
+            Some(puller) => puller,
+            none => none.insert(Puller::with(self.config.clone())?),
+        })
+    }
 }
 
 fn now(node: &Node, deployment: &Deployment, mender: &Mender) -> anyhow::Result<Health> {
@@ -81,7 +103,7 @@ fn mend_deployment(
     node: &Node,
     health: &Health,
     mender: &Mender,
-    puller: &mut Option<Puller>,
+    origins: &mut Origins<'_>,
     reporter: &Reporter,
 ) -> anyhow::Result<()> {
     let origin = &health.deployment.origin;
@@ -90,10 +112,7 @@ fn mend_deployment(
     let documents = match kept {
         Some(documents) if wanting.is_empty() => documents,
         kept => {
-            let puller = match puller {
-                Some(puller) => puller,
-                none => none.insert(Puller::new()?),
-            };
+            let puller = origins.puller()?;
             let resolved = puller
                 .resolve_exactly(&origin.image, origin.manifest_digest)
                 .with_context(|| format!("resolving {}", origin.image))?;

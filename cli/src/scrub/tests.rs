@@ -1,0 +1,287 @@
+//! Machines of directories, their images in real registries and layouts: what is damaged comes again.
+
+// The images that rocketos-deploy is tested with, and the registry of rocketos-oci.
+#[path = "../../../crates/deploy/tests/support/image.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod made;
+#[path = "../../../crates/oci/tests/support/mod.rs"]
+mod support;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Cursor,
+    path::{Path, PathBuf},
+};
+
+use made::{Release, release};
+use rocketos_deploy::{Activation, populate, stage};
+use rocketos_model::{Booted, ImageReference};
+use rocketos_store::{Fault, Verity, object_id_of};
+use support::{
+    image::{Blob, Image, TAR, noise, plain, tar},
+    proxy::{Fault as Cut, Proxy},
+    registry::Registry,
+};
+use tempfile::TempDir;
+
+use super::*;
+use crate::args::Progress;
+
+/// A node that runs the first of its deployments.
+struct Machine {
+    folder: TempDir,
+    node: Node,
+    hosts: Vec<String>,
+}
+
+impl Machine {
+    fn new(deployments: &[(&Release, &str)]) -> Self {
+        let folder = TempDir::new().unwrap();
+        let (root, esp) = (folder.path().join("root"), folder.path().join("esp"));
+        fs::create_dir_all(&esp).unwrap();
+        let mut node = populate(&root, &esp, b"MZ", Verity::Optional).unwrap();
+        for (release, from) in deployments.iter().rev() {
+            for (id, tar) in &release.layers {
+                node.store.import_layer(id, &mut Cursor::new(tar)).unwrap();
+            }
+            let image = node.store.commit_image(&release.manifest, &release.config).unwrap();
+            let from: ImageReference = from.parse().unwrap();
+            stage(&node, &image, &from.into(), Activation::Good).unwrap();
+        }
+        node.booted = Some(Booted {
+            composefs_digest: deployments[0].0.composefs,
+            deployment: Some(deployments[0].0.id()),
+            entry: None,
+            disk: "/dev/vda".into(),
+            root: "/dev/vda2".into(),
+            esp: "/dev/vda1".into(),
+        });
+        Self { folder, node, hosts: Vec::new() }
+    }
+
+    fn trusting(mut self, host: &str) -> Self {
+        self.hosts.push(host.to_owned());
+        self
+    }
+
+    fn store(&self) -> PathBuf {
+        self.node.root.join("composefs")
+    }
+
+    fn object(&self, id: &ObjectId) -> PathBuf {
+        let hex = id.to_hex();
+        self.store().join("objects").join(&hex[..2]).join(&hex[2..])
+    }
+
+    fn spoil(&self, content: &[u8]) -> ObjectId {
+        let id = object_id_of(content);
+        fs::write(self.object(&id), b"spoilt").unwrap();
+        id
+    }
+
+    fn scrub(&self, repair: bool) -> Outcome {
+        let hosts: Vec<&str> = self.hosts.iter().map(String::as_str).collect();
+        let reader = support::config(self.folder.path(), &hosts);
+        let reporter = Reporter::new(&Progress { quiet: true, progress_fd: None }).unwrap();
+        scrub(&self.node, &Wish { repair, rate: None, reader }, &reporter).unwrap()
+    }
+
+    fn next(&self) -> DeploymentId {
+        roles(&self.node).unwrap().next().unwrap().id
+    }
+
+    /// Everything in the store.
+    fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        everything(&self.store())
+    }
+}
+
+fn everything(top: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(top).unwrap().map(Result::unwrap) {
+        match entry.file_type().unwrap() {
+            kind if kind.is_dir() => found.extend(everything(&entry.path())),
+            kind if kind.is_symlink() => {
+                let target = fs::read_link(entry.path()).unwrap();
+                found.insert(entry.path(), target.into_os_string().into_encoded_bytes());
+            }
+            _ => drop(found.insert(entry.path(), fs::read(entry.path()).unwrap())),
+        }
+    }
+    found
+}
+
+/// As it is served.
+fn served(release: &Release) -> Image {
+    let blob = |(id, tar): &(rocketos_model::DiffId, Vec<u8>)| Blob {
+        bytes: tar.clone(),
+        media_type: TAR,
+        diff_id: id.to_string(),
+    };
+    Image {
+        layers: release.layers.iter().map(blob).collect(),
+        config: release.config.clone(),
+        manifest: release.manifest.clone(),
+    }
+}
+
+/// What `release` has in the file that all versions share, and in that of its own.
+fn shared() -> Vec<u8> {
+    b"shared".iter().copied().cycle().take(300_000).collect()
+}
+
+fn own(version: &str) -> Vec<u8> {
+    version.bytes().cycle().take(50_000).collect()
+}
+
+/// Runs what pushes.
+fn wait<T>(work: impl Future<Output = T>) -> T {
+    crate::pull::runtime().unwrap().block_on(work)
+}
+
+#[test]
+fn every_object_comes_again_from_a_registry_whatever_its_tag_says_now() {
+    let one = release("one");
+    let registry = Registry::start();
+    wait(registry.push("os/test", "stable", &served(&one)));
+    let machine =
+        Machine::new(&[(&one, &format!("docker://{}/os/test:stable", registry.host))]).trusting(&registry.host);
+    wait(registry.push("os/test", "stable", &served(&release("two"))));
+    let before = machine.files();
+    assert!(machine.scrub(true).found.is_empty());
+    let objects: Vec<PathBuf> =
+        before.keys().filter(|path| path.starts_with(machine.store().join("objects"))).cloned().collect();
+    // One at a time, then all at once.
+    for spoilt in objects.chunks(1).chain([&objects[..]]) {
+        for path in spoilt {
+            fs::write(path, b"spoilt").unwrap();
+        }
+        let outcome = machine.scrub(true);
+        assert!(outcome.left.is_empty() && outcome.failures.is_empty(), "{spoilt:?}: {}", outcome.in_words());
+        assert_eq!(outcome.mended.len(), spoilt.len());
+        assert_eq!(machine.files(), before, "not what it was");
+    }
+    assert_eq!(machine.next(), one.id());
+}
+
+#[test]
+fn a_layout_whose_tag_has_moved_mends_too() {
+    let one = release("one");
+    let usb = TempDir::new().unwrap();
+    served(&release("two")).write_layout(usb.path(), &["stable"], |_, _| {});
+    let index = fs::read(usb.path().join("index.json")).unwrap();
+    served(&one).write_layout(usb.path(), &["old"], |_, _| {});
+    fs::write(usb.path().join("index.json"), index).unwrap();
+    let machine = Machine::new(&[(&one, &format!("oci:{}:stable", usb.path().display()))]);
+    let bad = machine.spoil(&own("one"));
+    let outcome = machine.scrub(true);
+    assert_eq!(outcome.mended, [bad].into(), "{}", outcome.in_words());
+    assert!(outcome.left.is_empty());
+}
+
+#[test]
+fn only_looking_changes_nothing() {
+    let one = release("one");
+    let machine = Machine::new(&[(&one, "oci:/nowhere")]);
+    let bad = machine.spoil(&own("one"));
+    let before = machine.files();
+    let outcome = machine.scrub(false);
+    assert_eq!(machine.files(), before);
+    assert_eq!(outcome.found.objects, [(bad, Fault::Changed)].into());
+    assert_eq!(outcome.damaged, [one.id()]);
+    let document = outcome.document();
+    assert_eq!(document["damaged"][0]["layers"][0], one.layers[1].0.to_string());
+    assert_eq!(document["damaged"][0]["deployments"][0], one.id().to_string());
+    assert_eq!((&document["left"], &document["rebootNeeded"]), (&1.into(), &false.into()));
+}
+
+#[test]
+fn what_the_node_itself_has_is_not_asked_for() {
+    let one = release("one");
+    let machine = Machine::new(&[(&one, "oci:/nowhere")]);
+    let before = machine.files();
+    let kernel = machine.node.esp.read_uki(&one.id(), "6.12.0.efi").unwrap();
+    machine.spoil(&kernel);
+    for id in [ObjectId::from_bytes(*one.composefs.as_bytes())] {
+        fs::write(machine.object(&id), b"spoilt").unwrap();
+    }
+    let outcome = machine.scrub(true);
+    assert!(outcome.left.is_empty() && outcome.failures.is_empty(), "{}", outcome.in_words());
+    assert_eq!(machine.files(), before);
+}
+
+#[test]
+fn a_deployment_that_shares_the_layer_has_it_mended_where_the_other_origin_is_gone() {
+    let (one, two) = (release("one"), release("two"));
+    let usb = TempDir::new().unwrap();
+    served(&two).write_layout(usb.path(), &["2"], |_, _| {});
+    let machine = Machine::new(&[(&one, "oci:/nowhere"), (&two, &format!("oci:{}:2", usb.path().display()))]);
+    machine.spoil(&shared());
+    let outcome = machine.scrub(true);
+    assert!(outcome.left.is_empty(), "{}", outcome.in_words());
+    assert_eq!(machine.next(), one.id());
+}
+
+#[test]
+fn where_nothing_mends_it_a_whole_deployment_boots_next() {
+    let (one, two) = (release("one"), release("two"));
+    let machine = Machine::new(&[(&one, "oci:/nowhere"), (&two, "oci:/nowhere")]);
+    let bad = machine.spoil(&own("one"));
+    assert_eq!(machine.next(), one.id());
+    let outcome = machine.scrub(true);
+    assert_eq!((outcome.next, machine.next()), (Some(two.id()), two.id()));
+    assert_eq!(outcome.left.objects, [(bad, Fault::Changed)].into());
+    let words = outcome.in_words();
+    assert!(words.contains("Not mended: mending deployment") && words.contains("boots next instead"), "{words}");
+    // Found again, nothing more is done.
+    let outcome = machine.scrub(true);
+    assert_eq!((outcome.next, machine.next()), (None, two.id()));
+    // Damaged both, the order stays.
+    machine.spoil(&shared());
+    let outcome = machine.scrub(true);
+    assert_eq!((outcome.next, outcome.damaged.len()), (None, 2));
+}
+
+#[test]
+fn a_repair_that_broke_off_is_taken_up_by_the_next() {
+    let one = release("one");
+    let registry = Registry::start();
+    wait(registry.push("os/test", "1", &served(&one)));
+    let proxy = Proxy::start(&registry.host);
+    let machine = Machine::new(&[(&one, &format!("docker://{}/os/test:1", proxy.host))]).trusting(&proxy.host);
+    let before = machine.files();
+    let bad = [machine.spoil(&shared()), machine.spoil(&own("one"))];
+    // The large layer never ends; the other arrives or not.
+    proxy.fault(&one.layers[0].0.to_string(), 1000, Cut::Cut(100_000));
+    proxy.fault(&one.layers[0].0.to_string(), 1000, Cut::Status(503));
+    let outcome = machine.scrub(true);
+    assert!(outcome.left.objects.contains_key(&bad[0]) && !outcome.failures.is_empty(), "{}", outcome.in_words());
+    proxy.clear();
+    let outcome = machine.scrub(true);
+    assert!(outcome.left.is_empty() && outcome.failures.is_empty(), "{}", outcome.in_words());
+    assert_eq!(machine.files(), before);
+    // The layer with the kernel was never asked for.
+    assert!(proxy.requests(&one.layers[2].0.to_string()).is_empty());
+    assert!(!proxy.requests(&one.layers[1].0.to_string()).is_empty());
+}
+
+#[test]
+fn another_image_in_the_origins_place_mends_nothing() {
+    let one = release("one");
+    let usb = TempDir::new().unwrap();
+    // A layer that is not the one the manifest names.
+    let wrong = plain(&tar(&[("usr/bin/version", &noise(1, 50_000))])).bytes;
+    let name = format!("blobs/{}", one.layers[1].0.to_string().replace(':', "/"));
+    served(&one).write_layout(usb.path(), &["1"], |file, bytes| {
+        if file == name {
+            *bytes = wrong.clone();
+        }
+    });
+    let machine = Machine::new(&[(&one, &format!("oci:{}:1", usb.path().display()))]);
+    let bad = machine.spoil(&own("one"));
+    let outcome = machine.scrub(true);
+    assert_eq!(outcome.left.objects, [(bad, Fault::Changed)].into());
+    assert_eq!(fs::read(machine.object(&bad)).unwrap(), b"spoilt");
+    assert!(!outcome.failures.is_empty());
+}
