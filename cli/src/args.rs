@@ -40,6 +40,8 @@ pub enum Verb {
     Prune(Prune),
     /// Read everything in the store again, and mend what is damaged.
     Scrub(Scrub),
+    /// Say whether what runs is what was signed.
+    Verify(VerifyDeployment),
     /// Look at images, and make them.
     #[command(subcommand)]
     Image(Image),
@@ -282,6 +284,22 @@ pub struct Scrub {
     /// Reboot where what runs cannot be mended and another deployment boots next.
     #[arg(long, conflicts_with = "no_repair")]
     pub apply: bool,
+    /// Print the outcome as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `verify`.
+#[derive(Debug, ClapArgs)]
+pub struct VerifyDeployment {
+    /// Which deployment, by the beginning of its id; what runs where absent.
+    pub deployment: Option<String>,
+    /// Read every object of it again.
+    #[arg(long)]
+    pub full: bool,
+    /// Ask no registry for signatures that were not kept.
+    #[arg(long)]
+    pub offline: bool,
     /// Print the outcome as JSON.
     #[arg(long)]
     pub json: bool,

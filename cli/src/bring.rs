@@ -98,13 +98,12 @@ pub fn bring(
     let judged = guard.judge(puller, &resolved, None)?;
     let accepted = judged.is_accepted();
     let line = judged.in_a_line();
-    let brought = |outcome| Brought { outcome, digest, judged: Some(judged) };
     if !accepted {
-        return Ok(brought(Outcome::Refused));
+        return Ok(Brought { outcome: Outcome::Refused, digest, judged: Some(judged) });
     }
     reporter.note(&line);
     if check {
-        return Ok(brought(Outcome::Available));
+        return Ok(Brought { outcome: Outcome::Available, digest, judged: Some(judged) });
     }
     keep()?;
     pull::check_bootable(&resolved).with_context(|| format!("checking {reference}"))?;
@@ -115,6 +114,8 @@ pub fn bring(
         puller.pull(&resolved, &node.store, reporter).with_context(|| format!("pulling {reference} ({digest})"))?;
     reporter.step("Staging");
     stage(node, &image, follow, activation).with_context(|| format!("staging deployment {}", digest.deployment()))?;
+    judged.keep(node)?;
+    let brought = |outcome| Brought { outcome, digest, judged: Some(judged) };
     if activation == Activation::Later {
         node.set_downloaded(Some(&digest.deployment()))?;
         return Ok(brought(Outcome::Downloaded));

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use rocketos_boot::BootError;
 use rocketos_deploy::DeployError;
+use rocketos_model::DeploymentId;
 use rocketos_oci::OciError;
 use rocketos_store::StoreError;
 use rocketos_trust::{PolicyError, Refused};
@@ -38,6 +39,21 @@ pub struct Damaged {
     pub left: usize,
 }
 
+/// What runs, or would, is not what it should be.
+#[derive(Debug, thiserror::Error)]
+#[error("deployment {deployment} is not what it should be: {failed} failed")]
+pub struct NotVerified {
+    /// Which.
+    pub deployment: DeploymentId,
+    /// Names of the checks.
+    pub failed: String,
+}
+
+/// Nobody said whether it should be.
+#[derive(Debug, thiserror::Error)]
+#[error("deployment {0} is what was installed, but whether that was signed was not asked")]
+pub struct NotAsked(pub DeploymentId);
+
 /// The error with its causes, each once.
 pub fn chain(error: &anyhow::Error) -> String {
     join(error.chain())
@@ -68,7 +84,10 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     if cause.is::<Damaged>() {
         return Some(DAMAGED);
     }
-    if cause.is::<Unbootable>() {
+    if cause.is::<NotAsked>() {
+        return Some(UNAVAILABLE);
+    }
+    if cause.is::<Unbootable>() || cause.is::<NotVerified>() {
         return Some(REFUSED);
     }
     if cause.is::<Refused>() || cause.is::<PolicyError>() {

@@ -12,11 +12,14 @@ mod exit;
 mod host;
 mod journal;
 mod keys;
+#[cfg(test)]
+mod machine;
 mod output;
 mod publisher;
 mod pull;
 mod scrub;
 mod trust;
+mod verify;
 
 use std::process::ExitCode;
 

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use rocketos_deploy::{DeployError, Node, Remembered, Roles, roles};
-use rocketos_model::{ImageReference, ManifestDigest, layout};
+use rocketos_model::{ImageReference, ManifestDigest, layout, limits::CONFIG_FILE_BYTES};
 use rocketos_oci::Resolved;
-use rocketos_trust::{Outcome, Policy, Subject, Verdict, judge};
+use rocketos_trust::{Kept, KeptError, Outcome, Policy, Subject, Verdict, judge};
 use serde_json::{Value, json};
 
 use self::signatures::Found;
@@ -41,7 +41,7 @@ enum Origin {
 /// A policy at work.
 #[derive(Debug)]
 pub struct Guard {
-    policy: Policy,
+    pub(crate) policy: Policy,
     origin: Origin,
 }
 
@@ -52,6 +52,8 @@ pub struct Judged {
     pub verdict: Verdict,
     /// The image's manifest.
     pub manifest: ManifestDigest,
+    /// The signatures that count; absent where none was asked for.
+    pub kept: Option<Kept>,
 }
 
 impl Guard {
@@ -123,16 +125,19 @@ impl Guard {
         let manifest = resolved.manifest_digest;
         let mut refused = Vec::new();
         // The manifest first; then whatever led to it: who signs an index signs what it names.
-        for bytes in std::iter::once(&resolved.manifest).chain(&resolved.indexes) {
+        for (at, bytes) in std::iter::once(&resolved.manifest).chain(&resolved.indexes).enumerate() {
             let subject = Subject::of(bytes);
             let verdict = self.look(judge(&self.policy, &resolved.reference, &subject, &[]));
             if verdict.demands.is_empty() {
-                return Ok(Judged { verdict, manifest });
+                return Ok(Judged { verdict, manifest, kept: None });
             }
             let found = puller.wait(find(puller, resolved, also, subject.digest()));
             let verdict = judge(&self.policy, &resolved.reference, &subject, &found.signatures);
             match (verdict.outcome, found.failure) {
-                (Outcome::Signed, _) => return Ok(Judged { verdict, manifest }),
+                (Outcome::Signed, _) => {
+                    let kept = Some(Kept::of(&verdict, &found.signatures, &resolved.indexes[..at]));
+                    return Ok(Judged { verdict, manifest, kept });
+                }
                 // What did not answer may have what is missing: no verdict.
                 (_, Some(failure)) => {
                     let what = format!("looking for signatures of {} ({})", resolved.reference, subject.digest());
@@ -143,7 +148,23 @@ impl Guard {
         }
         // Of several refusals the one that found something says most.
         let at = refused.iter().position(|verdict| !verdict.signatures.is_empty()).unwrap_or(0);
-        Ok(Judged { verdict: refused.swap_remove(at), manifest })
+        Ok(Judged { verdict: refused.swap_remove(at), manifest, kept: None })
+    }
+
+    /// What the policy says of an image that is here, by the signatures that were kept when it came.
+    pub fn judge_kept(
+        &self,
+        reference: &ImageReference,
+        manifest: &[u8],
+        kept: Option<&Kept>,
+    ) -> Result<Judged, KeptError> {
+        let own = Subject::of(manifest).digest();
+        let (subject, signatures) = match kept {
+            Some(kept) => (kept.subject(manifest)?, kept.signatures()?),
+            None => (Subject::of(manifest), Vec::new()),
+        };
+        let verdict = self.look(judge(&self.policy, reference, &subject, &signatures));
+        Ok(Judged { verdict, manifest: own, kept: kept.cloned() })
     }
 
     /// Judges, says what decided, and passes only what is accepted.
@@ -225,6 +246,15 @@ impl Judged {
     /// True where an index was signed that names the manifest.
     fn through_index(&self) -> bool {
         self.verdict.manifest_digest != self.manifest
+    }
+
+    /// Keeps the signatures with the deployment, for `verify`; those that would not be read again are not kept.
+    pub fn keep(&self, node: &Node) -> Result<(), DeployError> {
+        let Some(text) = self.kept.as_ref().map(Kept::to_json) else { return Ok(()) };
+        match text.len() as u64 > CONFIG_FILE_BYTES {
+            true => Ok(()),
+            false => node.keep_signatures(&self.manifest.deployment(), &text),
+        }
     }
 
     /// True where the image may be brought.

@@ -11,6 +11,7 @@ mod release;
 mod rollback;
 mod scrub;
 mod status;
+mod verify;
 
 use crate::args::{Args, Verb};
 
@@ -26,6 +27,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Verb::Unpin(verb) => pin::unpin(&verb),
         Verb::Prune(verb) => prune::run(&verb),
         Verb::Scrub(verb) => scrub::run(&verb),
+        Verb::Verify(verb) => verify::run(&verb),
         Verb::Image(verb) => image::run(&verb),
         Verb::Release(verb) => release::run(&verb),
         Verb::Completions { shell } => completions::completions(shell),

@@ -1,128 +1,32 @@
 //! Machines of directories, their images in real registries and layouts: what is damaged comes again.
 
-// The images that rocketos-deploy is tested with, and the registry of rocketos-oci.
-#[path = "../../../crates/deploy/tests/support/image.rs"]
-#[allow(dead_code, reason = "other tests use the rest")]
-mod made;
-#[path = "../../../crates/oci/tests/support/mod.rs"]
-mod support;
+use std::{fs, path::PathBuf};
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    io::Cursor,
-    path::{Path, PathBuf},
-};
-
-use made::{Release, release};
-use rocketos_deploy::{Activation, populate, stage};
-use rocketos_model::{Booted, ImageReference};
-use rocketos_store::{Fault, Verity, object_id_of};
-use support::{
-    image::{Blob, Image, TAR, noise, plain, tar},
-    proxy::{Fault as Cut, Proxy},
-    registry::Registry,
-};
+use rocketos_store::Fault;
 use tempfile::TempDir;
 
 use super::*;
-use crate::args::Progress;
-
-/// A node that runs the first of its deployments.
-struct Machine {
-    folder: TempDir,
-    node: Node,
-    hosts: Vec<String>,
-}
+use crate::{
+    args::Progress,
+    machine::{
+        Machine,
+        made::release,
+        served,
+        support::{
+            self,
+            image::{noise, plain, tar},
+            proxy::{Fault as Cut, Proxy},
+            registry::Registry,
+        },
+    },
+};
 
 impl Machine {
-    fn new(deployments: &[(&Release, &str)]) -> Self {
-        let folder = TempDir::new().unwrap();
-        let (root, esp) = (folder.path().join("root"), folder.path().join("esp"));
-        fs::create_dir_all(&esp).unwrap();
-        let mut node = populate(&root, &esp, b"MZ", Verity::Optional).unwrap();
-        for (release, from) in deployments.iter().rev() {
-            for (id, tar) in &release.layers {
-                node.store.import_layer(id, &mut Cursor::new(tar)).unwrap();
-            }
-            let image = node.store.commit_image(&release.manifest, &release.config).unwrap();
-            let from: ImageReference = from.parse().unwrap();
-            stage(&node, &image, &from.into(), Activation::Good).unwrap();
-        }
-        node.booted = Some(Booted {
-            composefs_digest: deployments[0].0.composefs,
-            deployment: Some(deployments[0].0.id()),
-            entry: None,
-            disk: "/dev/vda".into(),
-            root: "/dev/vda2".into(),
-            esp: "/dev/vda1".into(),
-        });
-        Self { folder, node, hosts: Vec::new() }
-    }
-
-    fn trusting(mut self, host: &str) -> Self {
-        self.hosts.push(host.to_owned());
-        self
-    }
-
-    fn store(&self) -> PathBuf {
-        self.node.root.join("composefs")
-    }
-
-    fn object(&self, id: &ObjectId) -> PathBuf {
-        let hex = id.to_hex();
-        self.store().join("objects").join(&hex[..2]).join(&hex[2..])
-    }
-
-    fn spoil(&self, content: &[u8]) -> ObjectId {
-        let id = object_id_of(content);
-        fs::write(self.object(&id), b"spoilt").unwrap();
-        id
-    }
-
     fn scrub(&self, repair: bool) -> Outcome {
         let hosts: Vec<&str> = self.hosts.iter().map(String::as_str).collect();
         let reader = support::config(self.folder.path(), &hosts);
         let reporter = Reporter::new(&Progress { quiet: true, progress_fd: None }).unwrap();
         scrub(&self.node, &Wish { repair, rate: None, reader }, &reporter).unwrap()
-    }
-
-    fn next(&self) -> DeploymentId {
-        roles(&self.node).unwrap().next().unwrap().id
-    }
-
-    /// Everything in the store.
-    fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
-        everything(&self.store())
-    }
-}
-
-fn everything(top: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut found = BTreeMap::new();
-    for entry in fs::read_dir(top).unwrap().map(Result::unwrap) {
-        match entry.file_type().unwrap() {
-            kind if kind.is_dir() => found.extend(everything(&entry.path())),
-            kind if kind.is_symlink() => {
-                let target = fs::read_link(entry.path()).unwrap();
-                found.insert(entry.path(), target.into_os_string().into_encoded_bytes());
-            }
-            _ => drop(found.insert(entry.path(), fs::read(entry.path()).unwrap())),
-        }
-    }
-    found
-}
-
-/// As it is served.
-fn served(release: &Release) -> Image {
-    let blob = |(id, tar): &(rocketos_model::DiffId, Vec<u8>)| Blob {
-        bytes: tar.clone(),
-        media_type: TAR,
-        diff_id: id.to_string(),
-    };
-    Image {
-        layers: release.layers.iter().map(blob).collect(),
-        config: release.config.clone(),
-        manifest: release.manifest.clone(),
     }
 }
 

@@ -14,7 +14,7 @@ use composefs::{
 use composefs_oci::{BOOT_IMAGE_REF_KEY_V1, LAYER_CONTENT_TYPE, image::process_entry, tar::get_entry};
 use oci_spec::image::{ImageConfiguration, ImageManifest};
 use openssl::sha::sha256;
-use rocketos_model::{ComposefsDigest, DiffId, ManifestDigest, layout, limits};
+use rocketos_model::{ComposefsDigest, DiffId, ManifestDigest, ObjectId, layout, limits};
 
 use crate::{
     Store, StoreError,
@@ -52,6 +52,16 @@ pub struct Uki {
     /// Bytes.
     pub size: u64,
     content: RegularFile<Sha512HashValue>,
+}
+
+impl Uki {
+    /// Its object; absent where it is too short to be one.
+    pub fn object(&self) -> Option<ObjectId> {
+        match &self.content {
+            RegularFile::External(id, _) => Some(object_id(id)),
+            _ => None,
+        }
+    }
 }
 
 fn parse_error<E: std::error::Error + Send + Sync + 'static>(what: &'static str) -> impl FnOnce(E) -> StoreError {
@@ -134,6 +144,16 @@ impl Store {
         let (objects, bytes) = weigh(&tree);
         let facts = TreeFacts { digest, objects, bytes };
         Ok(Some(Image { manifest_digest: *manifest, facts, uki, config }))
+    }
+
+    /// What the layers of this configuration come to, computed anew; nothing is stored.
+    ///
+    /// # Errors
+    /// When a layer is missing or damaged.
+    pub fn digest_of_layers(&self, config: &[u8]) -> Result<ComposefsDigest, StoreError> {
+        let configuration = ImageConfiguration::from_reader(config).map_err(parse_error("configuration"))?;
+        let tree = self.tree(&self.layers(&configuration)?)?;
+        Ok(finish(tree, &Policy::Store(self))?.facts.digest)
     }
 
     /// True when the image is in the store under its name.

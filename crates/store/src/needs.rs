@@ -52,6 +52,42 @@ impl Store {
                 bad.entry(*id).or_default().extend(layer);
             }
         };
+        let (layers, unlisted) = self.walk(manifest, mountable, damage, &mut note)?;
+        let mut wanting = unlisted.clone();
+        wanting.extend(bad.values().flatten());
+        Ok(Contents { manifest: *manifest, layers, bad, wanting, unlisted })
+    }
+
+    /// Every object of the image `manifest`, which mounts as `mountable`: what it mounts, and what it is made of.
+    ///
+    /// # Errors
+    /// When a list is damaged, so that nobody knows.
+    pub fn objects_of(
+        &self,
+        manifest: &ManifestDigest,
+        mountable: &ComposefsDigest,
+    ) -> Result<BTreeSet<ObjectId>, StoreError> {
+        let mut all = BTreeSet::new();
+        let mut note = |id: &ObjectId, _: Option<&DiffId>| {
+            all.insert(*id);
+        };
+        let (layers, unlisted) = self.walk(manifest, mountable, &Damage::default(), &mut note)?;
+        match (layers, unlisted.first()) {
+            (None, _) => Err(StoreError::MissingImage(*manifest)),
+            (_, Some(layer)) => Err(StoreError::MissingLayer(*layer)),
+            (Some(_), None) => Ok(all),
+        }
+    }
+
+    /// Names every object of an image, with the layer it lies in, as far as whole lists tell. Returns the layers, where the
+    /// documents are whole, and those whose list is not.
+    fn walk(
+        &self,
+        manifest: &ManifestDigest,
+        mountable: &ComposefsDigest,
+        damage: &Damage,
+        note: &mut dyn FnMut(&ObjectId, Option<&DiffId>),
+    ) -> Result<(Option<Vec<DiffId>>, BTreeSet<DiffId>), StoreError> {
         let image = ObjectId::from_bytes(*mountable.as_bytes());
         note(&image, None);
         if let Some(needed) = self.whole_list(&format!("images/{}", image.to_hex()), damage)? {
@@ -77,26 +113,20 @@ impl Store {
         let documents = self.documents(manifest)?;
         let listed = documents.as_ref().and_then(|(_, config)| diff_ids(config));
         layers.extend(listed.iter().flatten());
-        let (mut wanting, mut unlisted) = (BTreeSet::new(), BTreeSet::new());
+        let mut unlisted = BTreeSet::new();
         for layer in layers {
             let name = format!("streams/{}", layer_name(&layer));
             if let Some(id) = self.leads_to(&name)? {
                 note(&id, Some(&layer));
             }
             match self.whole_list(&name, damage)? {
-                Some(needed) => {
-                    needed.objects.iter().for_each(|id| note(id, Some(&layer)));
-                    if needed.objects.iter().any(|id| damage.objects.contains_key(id)) {
-                        wanting.insert(layer);
-                    }
-                }
+                Some(needed) => needed.objects.iter().for_each(|id| note(id, Some(&layer))),
                 None => {
-                    wanting.insert(layer);
                     unlisted.insert(layer);
                 }
             }
         }
-        Ok(Contents { manifest: *manifest, layers: listed, bad, wanting, unlisted })
+        Ok((listed, unlisted))
     }
 
     /// Which of these layers have to come again: they hold a damaged object, or nobody knows what they hold.

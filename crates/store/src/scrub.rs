@@ -15,10 +15,10 @@ use std::{
 };
 
 use composefs::fsverity::{FsVerityHashValue as _, Sha512HashValue};
-use rocketos_model::ObjectId;
+use rocketos_model::{ComposefsDigest, ObjectId};
 use rustix::fs::{FlockOperation, flock};
 
-use crate::{Store, StoreError, open::object_id};
+use crate::{Store, StoreError, Verity, open::object_id};
 
 pub(crate) use disk::Examined;
 pub(crate) use lists::{IMAGES, META, Needed, STREAMS};
@@ -225,16 +225,43 @@ impl Store {
         Ok(())
     }
 
-    /// Reads one object from the disk; what is wrong with it.
+    /// Reads these objects from the disk, as fast as it goes.
     ///
     /// # Errors
     /// When the store cannot be looked at.
-    pub fn examine(&self, id: &ObjectId) -> Result<Option<Fault>, StoreError> {
+    pub fn scrub_these(&self, ids: &BTreeSet<ObjectId>) -> Result<Scrubbed, StoreError> {
+        let mut scrubbed = Scrubbed { complete: true, ..Scrubbed::default() };
         let mut pace = Pace::new(self, None);
-        match disk::examine(self, &hash_of(id)?, &mut pace, &mut disk::buffer(), &())? {
-            Examined::Bad(fault) => Ok(Some(fault)),
-            Examined::Good(_) | Examined::Stopped => Ok(None),
+        let mut buffer = disk::buffer();
+        for id in ids {
+            scrubbed.objects += 1;
+            match disk::examine(self, &hash_of(id)?, &mut pace, &mut buffer, &())? {
+                Examined::Bad(fault) => drop(scrubbed.damage.objects.insert(*id, fault)),
+                Examined::Good(bytes) => scrubbed.bytes += bytes,
+                Examined::Stopped => {}
+            }
         }
+        Ok(scrubbed)
+    }
+
+    /// What the mountable image measures, by the kernel; computed of its bytes where sealing is not required.
+    ///
+    /// # Errors
+    /// When it is not there, cannot be read, or is not sealed where it has to be.
+    pub fn measure_image(&self, image: &ComposefsDigest) -> Result<ComposefsDigest, StoreError> {
+        use composefs::fsverity::{FsVerityHasher, measure_verity};
+        let file = fs::File::open(self.path.join(IMAGES).join(image.to_hex())).map_err(StoreError::Look)?;
+        let found = match self.verity {
+            Verity::Required => {
+                measure_verity::<Sha512HashValue>(&file).map_err(|error| StoreError::Look(io::Error::other(error)))?
+            }
+            Verity::Optional => {
+                let mut bytes = Vec::new();
+                io::Read::read_to_end(&mut &file, &mut bytes).map_err(StoreError::Look)?;
+                FsVerityHasher::<Sha512HashValue>::hash(&bytes)
+            }
+        };
+        Ok(ComposefsDigest::from_bytes(*object_id(&found).as_bytes()))
     }
 
     /// Ids of the objects in one directory, sorted; what is no object is passed over.
