@@ -405,4 +405,6 @@ pub enum Internal {
     Update,
     /// Grow the root file system to the end of its partition.
     Grow,
+    /// Start a scrub when the kernel speaks of damage.
+    WatchVerity,
 }

@@ -20,6 +20,7 @@ mod pull;
 mod scrub;
 mod trust;
 mod verify;
+mod watch;
 
 use std::process::ExitCode;
 

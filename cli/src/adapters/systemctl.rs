@@ -12,3 +12,13 @@ pub fn reboot() -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+/// Has a unit started, and does not wait for it.
+pub fn start(unit: &str) -> anyhow::Result<()> {
+    let doing = || format!("starting 'systemctl start {unit}'");
+    let status = Command::new("systemctl").args(["start", "--no-block", unit]).status().with_context(doing)?;
+    if !status.success() {
+        bail!("'systemctl start {unit}' failed with {status}");
+    }
+    Ok(())
+}

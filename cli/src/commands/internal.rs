@@ -25,6 +25,7 @@ pub fn run(verb: &Internal) -> anyhow::Result<()> {
             Ok(())
         }
         Internal::Update => update(),
+        Internal::WatchVerity => crate::watch::run(),
         Internal::Grow => {
             println!("The root file system has {}.", HumanBytes(grow_root()?));
             Ok(())

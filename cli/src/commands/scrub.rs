@@ -1,9 +1,11 @@
 //! `scrub`.
 
-use std::num::NonZeroU64;
+use std::{fs, num::NonZeroU64};
 
 use rocketos_deploy::Node;
+use rocketos_model::layout;
 use rocketos_oci::ReaderConfig;
+use rocketos_store::Scrubbed;
 
 use crate::{
     adapters::systemctl,
@@ -20,6 +22,10 @@ const MIB: u64 = 1 << 20;
 /// Reads the store again, and mends it.
 pub fn run(args: &Scrub) -> anyhow::Result<()> {
     let (node, lock) = Node::to_scrub()?;
+    // Whoever saw damage wants all of it looked at, not what a run that was cut off has left.
+    if fs::remove_file(layout::node::SCRUB_ANEW).is_ok() {
+        node.remember_scrub(&Scrubbed { damage: node.scrubbed()?.damage, ..Scrubbed::default() })?;
+    }
     let reporter = Reporter::new(&Progress { quiet: args.json, progress_fd: None })?;
     let wish = Wish {
         repair: !args.no_repair,

@@ -1,7 +1,7 @@
 //! `status`.
 
 use chrono::Utc;
-use rocketos_deploy::{Deployment, Node, Roles, roles};
+use rocketos_deploy::{Deployment, Node, Roles, mended_in_use, roles};
 use serde_json::json;
 
 use crate::{
@@ -26,10 +26,14 @@ pub fn run(args: &Status) -> anyhow::Result<()> {
         let text = exit::chain(&error);
         (format!("nothing: {text}"), json!({ "error": text }))
     });
+    let (damaged, mended) = (node.scrubbed()?.damage.len(), mended_in_use()?.len());
     match args.json || args.format == Some(Format::Json) {
         true => {
             let said = outlook.as_ref().map(|(_, said)| said);
-            println!("{}", host::document(&roles, downloaded.as_ref(), said, Some(&itself.1)));
+            let mut document = host::document(&roles, downloaded.as_ref(), said, Some(&itself.1));
+            document["status"]["rocketos"]["damaged"] = json!(damaged);
+            document["status"]["rocketos"]["rebootNeeded"] = json!(mended > 0);
+            println!("{document}");
         }
         false => {
             print!("{}", human(&roles));
@@ -37,6 +41,12 @@ pub fn run(args: &Status) -> anyhow::Result<()> {
                 println!("follows: {text}");
             }
             println!("by itself: {}", itself.0);
+            if damaged > 0 {
+                println!("damaged: {damaged} things in the store; 'rocketctl scrub' says which, and mends what it can");
+            }
+            if mended > 0 {
+                println!("reboot needed: {mended} objects were mended, and what runs may have them open as they were");
+            }
         }
     }
     Ok(())

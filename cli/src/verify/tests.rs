@@ -68,9 +68,12 @@ fn each_broken_link_is_named() {
         bytes[last] ^= 1;
         fs::write(path, bytes).unwrap();
     };
+    let spoil = |machine: &Machine, content: &[u8]| {
+        machine.spoil(content);
+    };
     let cases: [(Break<'_>, &[&str]); 7] = [
-        (&|machine| drop(machine.spoil(&one.manifest)), &["signature", "manifest", "composefs", "kernel"]),
-        (&|machine| drop(machine.spoil(&one.config)), &["signature", "manifest", "composefs", "kernel"]),
+        (&|machine| spoil(machine, &one.manifest), &["signature", "manifest", "composefs", "kernel"]),
+        (&|machine| spoil(machine, &one.config), &["signature", "manifest", "composefs", "kernel"]),
         (&|machine| flip(&machine.object(&image)), &["image"]),
         (&|machine| flip(&kernel(machine)), &["kernel"]),
         (&|machine| fs::remove_file(kernel(machine)).unwrap(), &["kernel"]),

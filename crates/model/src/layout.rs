@@ -123,6 +123,8 @@ pub mod node {
     pub const BOOTED: &str = "/run/rocketos/booted.toml";
     /// Objects that were mended while what runs had the damaged ones open; gone with the next boot.
     pub const MENDED: &str = "/run/rocketos/mended";
+    /// There where the next scrub has to begin at the beginning.
+    pub const SCRUB_ANEW: &str = "/run/rocketos/scrub-anew";
 }
 
 /// A deployment's directory on the root partition.

@@ -45,7 +45,7 @@ impl Store {
             .filter(|hex| self.path.join("images").join(hex).exists())
             .collect();
         let roots: Vec<&str> = present.iter().map(String::as_str).collect();
-        let doing = "collecting garbage in the store";
+        let doing = "collecting garbage in the store ('rocketctl scrub' mends what is damaged there)";
         let result = match dry_run {
             true => self.repository.gc_dry_run(&roots),
             false => {
