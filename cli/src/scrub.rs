@@ -2,6 +2,7 @@
 //!
 //! Nothing is said here; the verb does that. The node's lock is taken for the boot order alone.
 
+mod in_use;
 mod mend;
 mod report;
 #[cfg(test)]
@@ -117,7 +118,7 @@ pub fn scrub(node: &Node, wish: &Wish, reporter: &Reporter) -> anyhow::Result<Ou
         false => node.store.look_at_damage(found.clone()).context("looking at what was mended")?,
     };
     node.remember_scrub(&Scrubbed { damage: left.clone(), ..scrubbed })?;
-    let in_use = node.store.in_use(&mended.objects)?;
+    let in_use = in_use::still_in_use(node, node.store.in_use(&mended.objects)?);
     if node.booted.is_some() && !in_use.is_empty() {
         note_mended(&in_use)?;
     }

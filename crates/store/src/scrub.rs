@@ -6,33 +6,26 @@
 
 mod disk;
 mod lists;
+mod pace;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt, fs, io,
     num::NonZeroU64,
-    time::{Duration, Instant},
 };
 
+use crate::{Store, StoreError, Verity, open::object_id};
 use composefs::fsverity::{FsVerityHashValue as _, Sha512HashValue};
 use rocketos_model::{ComposefsDigest, ObjectId};
-use rustix::fs::{FlockOperation, flock};
-
-use crate::{Store, StoreError, Verity, open::object_id};
 
 pub(crate) use disk::Examined;
 pub(crate) use lists::{IMAGES, META, Needed, STREAMS};
+pub(crate) use pace::Pace;
 
 /// Bytes a second that a scrub reads where nobody says otherwise: a gigabyte in half a minute, a quarter of a slow disk.
 pub const RATE: u64 = 32 << 20;
 /// Damaged objects that one run remembers; it ends when it has found so many, and the next goes on.
 pub const FINDINGS: usize = 4096;
-/// How long the store's lock is held at a stretch: less than a prune waits.
-const HOLD: Duration = Duration::from_secs(5);
-/// How long it is let go between: longer than a prune that waits sleeps.
-const PAUSE: Duration = Duration::from_millis(150);
-/// Longest sleep at once, so that a stop is heard.
-const NAP: Duration = Duration::from_millis(250);
 
 /// What is wrong with an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -106,47 +99,6 @@ pub trait Watch {
 
 /// Hears nothing, and lets it run.
 impl Watch for () {}
-
-/// Keeps a scrub to its rate, and lets others have the store.
-pub(crate) struct Pace<'a> {
-    store: &'a Store,
-    rate: Option<NonZeroU64>,
-    begun: Instant,
-    bytes: u64,
-    held: Instant,
-}
-
-impl<'a> Pace<'a> {
-    pub(crate) fn new(store: &'a Store, rate: Option<NonZeroU64>) -> Self {
-        let now = Instant::now();
-        Self { store, rate, begun: now, bytes: 0, held: now }
-    }
-
-    /// Accounts for bytes that were read, and waits until they may have been; false where it is to stop.
-    fn passed(&mut self, bytes: usize, watch: &dyn Watch) -> Result<bool, StoreError> {
-        self.bytes += bytes as u64;
-        loop {
-            if watch.stop() {
-                return Ok(false);
-            }
-            if self.held.elapsed() > HOLD {
-                self.store.breathe()?;
-                self.held = Instant::now();
-            }
-            let due = self.rate.map_or(0.0, |rate| self.bytes as f64 / rate.get() as f64);
-            let left = Duration::from_secs_f64(due).saturating_sub(self.begun.elapsed());
-            if left.is_zero() {
-                break;
-            }
-            std::thread::sleep(left.min(NAP));
-        }
-        // What was not read while the machine slept, or the disk was slow, is not caught up.
-        if self.begun.elapsed() > HOLD {
-            (self.begun, self.bytes) = (Instant::now(), 0);
-        }
-        Ok(true)
-    }
-}
 
 impl Store {
     /// Reads everything in the store from the disk and compares it with its digest.
@@ -277,19 +229,6 @@ impl Store {
         }
         ids.sort_unstable();
         Ok(ids)
-    }
-
-    /// Lets whoever waits for the store alone have it, and takes the shared lock again.
-    fn breathe(&self) -> Result<(), StoreError> {
-        let lock = |how| flock(self.repository.repo_fd(), how).map_err(|error| StoreError::Look(error.into()));
-        lock(FlockOperation::Unlock)?;
-        std::thread::sleep(PAUSE);
-        loop {
-            match lock(FlockOperation::LockShared) {
-                Err(StoreError::Look(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-                other => return other,
-            }
-        }
     }
 }
 
