@@ -116,6 +116,12 @@ impl Scene {
 
 /// A web server with the files of a directory, as long as the test runs.
 fn serve(top: &Path) -> String {
+    serve_at(top, "")
+}
+
+/// One whose clock says this.
+fn serve_at(top: &Path, date: &str) -> String {
+    let date = if date.is_empty() { String::new() } else { format!("Date: {date}\r\n") };
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let (host, top) = (listener.local_addr().unwrap(), top.to_owned());
     thread::spawn(move || {
@@ -130,7 +136,11 @@ fn serve(top: &Path) -> String {
                 Ok(body) => ("200 OK", body),
                 Err(_) => ("404 Not Found", Vec::new()),
             };
-            let _ = write!(client, "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+            let _ = write!(
+                client,
+                "HTTP/1.1 {status}\r\n{date}Content-Length: {}\r\nConnection: close\r\n\r\n",
+                body.len()
+            );
             let _ = client.write_all(&body);
         }
     });
@@ -195,4 +205,20 @@ fn refuses_what_was_not_signed_now() {
         scene.repository.publish(&["root", "targets", "snapshot", "timestamp"]);
         scene.refuses(&[], "expired");
     }
+}
+
+#[test]
+fn notices_a_clock_that_is_far_off() {
+    let said = |output: Output| String::from_utf8_lossy(&output.stderr).into_owned();
+    let mut scene = Scene::new();
+    let long_ago = "Sat, 01 Jan 2000 00:00:00 GMT";
+    let doubt = "the server's 2000-01-01T00:00:00Z: one is wrong";
+    let output = scene.show(&serve_at(&scene.publish(), long_ago), &[]);
+    assert!(output.status.success() && said(output).contains(doubt), "it is said, and no reason to refuse");
+    assert!(!said(scene.show(&serve(&scene.publish()), &[])).contains("wrong"));
+    // Where metadata has expired, the clock may be why.
+    scene.repository.document("timestamp")["expires"] = json!("2026-01-01T00:00:00Z");
+    scene.repository.publish(&["timestamp"]);
+    let error = said(scene.show(&serve_at(&scene.publish(), long_ago), &[]));
+    assert!(error.contains("expired") && error.contains(doubt), "{error}");
 }

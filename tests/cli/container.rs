@@ -10,6 +10,9 @@ use serde_json::Value;
 /// Room for podman to unpack an image beside what runs, in MiB.
 const MEMORY: u32 = 3072;
 
+/// What one of the disks follows; nobody published it yet.
+const CHANNEL: &str = "--target-channel=stable --target-from=https://releases.example/os";
+
 /// Makes file systems by hand, as a person who wants others than ours would, and mounts them.
 const FILE_SYSTEMS: &str = "systemd-repart --dry-run=no --empty=force --no-pager --definitions=/usr/lib/repart.d /dev/sda && \
      udevadm settle && mkfs.ext4 -q -F -O verity -b 4096 /dev/sda2 && mkdir -p /run/target && \
@@ -40,7 +43,7 @@ fn installs_from_inside_a_container() -> Result<()> {
         )
     };
     progress.step("installing to a disk from inside a container", || {
-        let answer = guest.check(&inside("", "to-disk --separate-var /dev/nvme0n1"), UPGRADE)?;
+        let answer = guest.check(&inside("", &format!("to-disk --separate-var {CHANNEL} /dev/nvme0n1")), UPGRADE)?;
         ensure!(answer.contains("Installed containers-storage:"), "{answer}");
         Ok(())
     })?;
@@ -86,6 +89,9 @@ fn boots(fixture: &Fixture, disk: Disk, follows: Option<&str>) -> Result<()> {
     ensure!(booted["image"]["image"] == Value::String(source.to_owned()), "it follows {booted}");
     ensure!(booted["image"]["transport"] == "registry", "it follows {booted}");
     ensure!(booted["version"] == VERSIONS[0], "{booted}");
+    let channel = status["status"]["booted"]["rocketos"]["channel"]["from"].as_str();
+    let expected = root_is_nvme(&mut guest)?.then_some("https://releases.example/os");
+    ensure!(channel == expected, "it follows the channel of {channel:?}");
     // What was asked for, and only that, has a partition for /var.
     let var = guest.ask("grep ' /var ' /proc/mounts")?;
     ensure!(var.starts_with("/dev/nvme0n1p3 ") == root_is_nvme(&mut guest)?, "/var is: {var}");

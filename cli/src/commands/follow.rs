@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 use rocketos_deploy::{Activation, Node, Roles, roles};
-use rocketos_model::{Followed, limits::CONFIG_FILE_BYTES};
+use rocketos_model::{Followed, ImageReference, Place, limits::CONFIG_FILE_BYTES};
 use rocketos_update::Wish;
 use serde_json::{Value, json};
 
@@ -109,42 +109,52 @@ pub fn upgrade(args: &Upgrade) -> anyhow::Result<()> {
     apply(args.apply, node, lock)
 }
 
+/// What was typed, read before this machine is touched.
+enum Target {
+    Image(ImageReference),
+    Channel { name: String, from: Option<Place>, root: Option<String> },
+}
+
+impl Target {
+    fn of(args: &Switch) -> anyhow::Result<Self> {
+        match (&args.target, &args.channel) {
+            (Some(target), _) => Ok(Self::Image(pull::reference(&args.transport, target)?)),
+            (None, Some(name)) => {
+                channel::require_name(name)?;
+                let from = args.from.as_deref().map(channel::place).transpose()?;
+                Ok(Self::Channel { name: name.clone(), from, root: args.root.as_deref().map(read_root).transpose()? })
+            }
+            (None, None) => bail!("say which image to follow, or which channel: --channel <name> --from <place>"),
+        }
+    }
+}
+
 /// Follows another image, or a channel, from now on.
 pub fn switch(args: &Switch) -> anyhow::Result<()> {
+    let target = Target::of(args)?;
     let (node, lock) = Node::locked("switch")?;
     let current = roles(&node)?;
     let reporter = Reporter::new(&args.progress)?;
     let wish = Wish { by_hand: true, ..Wish::default() };
     let step = Step { wish, activation: Activation::Tried, check: false, retain: args.retain };
-    let advanced = match (&args.target, &args.channel) {
-        (Some(target), _) => {
-            let reference = pull::reference(&args.transport, target)?;
-            advance::to(&node, &current, &Puller::new()?, &reference.into(), step, &reporter)?
-        }
-        (None, Some(name)) => {
-            let channel = followed(name, args.from.as_deref(), &current)?;
-            let root = args.root.as_deref().map(read_root).transpose()?;
+    let advanced = match target {
+        Target::Image(reference) => advance::to(&node, &current, &Puller::new()?, &reference.into(), step, &reporter)?,
+        Target::Channel { name, from, root } => {
+            let channel = Followed { name, from: from.map_or_else(|| place_now(&current), Ok)? };
             advance::switch_to_channel(&node, &current, &channel, root.as_deref(), step, &reporter)?
         }
-        (None, None) => bail!("say which image to follow, or which channel: --channel <name> --from <place>"),
     };
     reporter.finish();
     end(args.json, &advanced)?;
     apply(args.apply, node, lock)
 }
 
-/// The channel that was typed; where no place was, one of the place that is followed already.
-fn followed(name: &str, from: Option<&str>, current: &Roles) -> anyhow::Result<Followed> {
-    channel::require_name(name)?;
-    let from = match from {
-        Some(from) => channel::place(from)?,
-        None => {
-            let now = current.followed().and_then(|followed| followed.origin.channel.clone());
-            now.ok_or_else(|| anyhow!("this node follows no channel yet: say where this one lies, by --from <place>"))?
-                .from
-        }
-    };
-    Ok(Followed { name: name.to_owned(), from })
+/// Where the channel lies that is followed already.
+fn place_now(current: &Roles) -> anyhow::Result<Place> {
+    let now = current.followed().and_then(|followed| followed.origin.channel.clone());
+    let now =
+        now.ok_or_else(|| anyhow!("this node follows no channel yet: say where this one lies, by --from <place>"))?;
+    Ok(now.from)
 }
 
 fn read_root(path: &std::path::Path) -> anyhow::Result<String> {

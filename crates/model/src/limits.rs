@@ -12,8 +12,9 @@ pub const LAYER_BYTES: u64 = 8 << 30;
 pub const LAYER_TAR_BYTES: u64 = 32 << 30;
 /// Bytes of one file in a layer.
 pub const FILE_BYTES: u64 = 8 << 30;
-/// Entries of one layer's tar stream.
-pub const LAYER_ENTRIES: u64 = 4 << 20;
+/// Bytes of one layer's tar stream that are no file's: headers, 512 for each entry, and files too small for an object. All are in
+/// memory until the layer is whole.
+pub const LAYER_INLINE_BYTES: u64 = 256 << 20;
 /// Bytes of a unified kernel image.
 pub const UKI_BYTES: u64 = 512 << 20;
 /// Bytes of a kernel command line we read from a UKI.

@@ -5,7 +5,7 @@
 
 use std::io::{self, Read};
 
-use composefs::INLINE_CONTENT_MAX_V0;
+use composefs::{INLINE_CONTENT_MAX_V0, fsverity::Sha512HashValue, splitstream::SplitStreamWriter};
 use composefs_oci::LAYER_CONTENT_TYPE;
 use openssl::sha::Sha256;
 use rocketos_model::{DiffId, limits};
@@ -34,6 +34,26 @@ pub struct LayerStats {
     pub new_bytes: u64,
     /// Bytes of the tar stream.
     pub tar_bytes: u64,
+}
+
+/// A split stream in the making. What it keeps between two objects is in memory.
+struct List {
+    writer: SplitStreamWriter<Sha512HashValue>,
+    /// Bytes kept.
+    inline: u64,
+}
+
+impl List {
+    /// Keeps bytes in the stream itself.
+    fn keep(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        self.inline += bytes.len() as u64;
+        if self.inline > limits::LAYER_INLINE_BYTES {
+            let limit = limits::LAYER_INLINE_BYTES;
+            return Err(StoreError::Limit { what: "bytes of headers and small files", limit });
+        }
+        self.writer.write_inline(bytes);
+        Ok(())
+    }
 }
 
 /// Counts and hashes what passes, and buffers it so that headers can be looked at.
@@ -127,19 +147,17 @@ impl Store {
         tar: &mut dyn Read,
         wanted: &object::Wanted<'_>,
     ) -> Result<LayerStats, StoreError> {
-        let mut writer = self
+        let writer = self
             .repository
             .create_stream(LAYER_CONTENT_TYPE)
             .map_err(StoreError::composefs("starting a layer in the store"))?;
+        let mut list = List { writer, inline: 0 };
         let mut input = Input { source: tar, hash: Sha256::new(), bytes: 0, buffer: Vec::new(), start: 0 };
         let mut stats = LayerStats::default();
         let mut parser = Parser::new(Limits { max_path_len: Some(PATH_BYTES), ..Limits::default() });
         let mut need = HEADER_SIZE;
         let mut scratch = Vec::new();
-        for entries in 0.. {
-            if entries > limits::LAYER_ENTRIES {
-                return Err(StoreError::Limit { what: "entries", limit: limits::LAYER_ENTRIES });
-            }
+        loop {
             while input.buffered().len() < need {
                 if !input.fill()? {
                     return Err(StoreError::Layer("it ends before its end mark".to_owned()));
@@ -155,11 +173,11 @@ impl Store {
                     return Err(StoreError::Layer("it has a sparse file, which no image layer may have".to_owned()));
                 }
                 ParseEvent::GlobalExtensions { consumed, .. } => {
-                    writer.write_inline(&input.buffered()[..consumed]);
+                    list.keep(&input.buffered()[..consumed])?;
                     input.consume(consumed);
                 }
                 ParseEvent::End { consumed } => {
-                    writer.write_inline(&input.buffered()[..consumed]);
+                    list.keep(&input.buffered()[..consumed])?;
                     input.consume(consumed);
                     break;
                 }
@@ -170,7 +188,7 @@ impl Store {
                     if size > limits::FILE_BYTES {
                         return Err(StoreError::Limit { what: "bytes in one file", limit: limits::FILE_BYTES });
                     }
-                    writer.write_inline(&input.buffered()[..consumed]);
+                    list.keep(&input.buffered()[..consumed])?;
                     input.consume(consumed);
                     let mut padding = size.next_multiple_of(HEADER_SIZE as u64) - size;
                     if external {
@@ -180,8 +198,8 @@ impl Store {
                             stats.new_objects += 1;
                             stats.new_bytes += size;
                         }
-                        writer.add_external_size(size);
-                        writer.write_reference(put.id).map_err(StoreError::composefs("recording a file"))?;
+                        list.writer.add_external_size(size);
+                        list.writer.write_reference(put.id).map_err(StoreError::composefs("recording a file"))?;
                     } else if size > INLINE_BYTES {
                         return Err(StoreError::Limit {
                             what: "bytes in an entry that is no file",
@@ -190,7 +208,7 @@ impl Store {
                     } else {
                         padding += size;
                     }
-                    inline(&mut input, &mut writer, padding)?;
+                    inline(&mut input, &mut list, padding)?;
                 }
             }
             need = HEADER_SIZE;
@@ -202,7 +220,7 @@ impl Store {
             if trailing > INLINE_BYTES {
                 return Err(StoreError::Limit { what: "bytes behind its end mark", limit: INLINE_BYTES });
             }
-            writer.write_inline(input.buffered());
+            list.keep(input.buffered())?;
             input.consume(input.buffered().len());
             if !input.fill()? {
                 break;
@@ -214,24 +232,20 @@ impl Store {
             return Err(StoreError::DiffId { expected: *layer, found });
         }
         self.repository
-            .write_stream(writer, &layer_name(layer), None)
+            .write_stream(list.writer, &layer_name(layer), None)
             .map_err(StoreError::composefs("naming a layer in the store"))?;
         Ok(stats)
     }
 }
 
 /// Keeps the next `bytes` bytes in the stream itself.
-fn inline(
-    input: &mut Input<'_>,
-    writer: &mut composefs::splitstream::SplitStreamWriter<composefs::fsverity::Sha512HashValue>,
-    mut bytes: u64,
-) -> Result<(), StoreError> {
+fn inline(input: &mut Input<'_>, list: &mut List, mut bytes: u64) -> Result<(), StoreError> {
     while bytes > 0 {
         if input.buffered().is_empty() && !input.fill()? {
             return Err(StoreError::Layer("it ends in the middle of an entry".to_owned()));
         }
         let now = input.buffered().len().min(usize::try_from(bytes).unwrap_or(usize::MAX));
-        writer.write_inline(&input.buffered()[..now]);
+        list.keep(&input.buffered()[..now])?;
         input.consume(now);
         bytes -= now as u64;
     }

@@ -37,7 +37,7 @@ impl Asking {
         let config = ReaderConfig {
             registries_conf: Some(conf),
             architecture: layout::ARCHITECTURE.to_owned(),
-            patience: Patience { attempts: 1, first_delay: Duration::ZERO, stall: STALL },
+            patience: Patience { attempts: 1, first_delay: Duration::ZERO, stall: STALL, drip: STALL },
             ..ReaderConfig::default()
         };
         let reader = Reader::new(config).expect("the configuration is good");

@@ -1,6 +1,10 @@
 //! A blob as one unbroken stream, whatever the connection does.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use reqwest::{
@@ -12,7 +16,7 @@ use super::{
     Patience, after,
     endpoint::{Access, Endpoint},
     header::content_range,
-    is_transient,
+    is_transient, too_slow,
 };
 use crate::{OciError, checked::Expected};
 
@@ -33,6 +37,9 @@ pub(crate) struct BlobStream {
     failures: u32,
     /// `offset` at the last failure.
     failed_at: u64,
+    /// Time spent waiting for the server since the last piece was whole, and bytes that came in it.
+    waited: Duration,
+    came: u64,
 }
 
 impl BlobStream {
@@ -46,6 +53,8 @@ impl BlobStream {
             discard: 0,
             failures: 0,
             failed_at: 0,
+            waited: Duration::ZERO,
+            came: 0,
         }
     }
 
@@ -72,11 +81,21 @@ impl BlobStream {
     async fn step(&mut self) -> Result<Option<Bytes>, OciError> {
         if self.response.is_none() {
             self.response = Some(self.open().await?);
+            (self.waited, self.came) = (Duration::ZERO, 0);
         }
         let Some(response) = &mut self.response else {
             return Ok(None);
         };
-        match response.chunk().await {
+        let began = Instant::now();
+        let chunk = response.chunk().await;
+        self.waited += began.elapsed();
+        self.came += chunk.as_ref().map_or(0, |chunk| chunk.as_ref().map_or(0, Bytes::len)) as u64;
+        if self.came >= Patience::PIECE {
+            (self.waited, self.came) = (Duration::ZERO, 0);
+        } else if self.waited > self.patience.drip {
+            return Err(self.interrupted(too_slow(self.came, self.patience.drip)));
+        }
+        match chunk {
             // A connection without a length may end early, and a range may be shorter than what was asked for.
             Ok(None) if self.offset < self.expected.size => Err(self.interrupted(Box::from("the connection ended"))),
             Ok(chunk) => Ok(chunk),

@@ -30,6 +30,8 @@ pub(crate) struct Endpoint {
     pub(crate) host: String,
     /// Repository there.
     pub(crate) repository: String,
+    /// What waiting for a document may take.
+    pub(crate) drip: Duration,
     transport: Transport,
     client: Client,
     login: Option<Login>,
@@ -64,6 +66,7 @@ impl Endpoint {
             client: client(&location.host, location.transport, config)?,
             host: location.host,
             repository,
+            drip: config.patience.drip,
             transport: location.transport,
             login,
             base: OnceCell::new(),

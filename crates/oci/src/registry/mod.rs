@@ -12,7 +12,11 @@ mod push;
 mod referrers;
 mod token;
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use reqwest::{
     Method, Response, StatusCode,
@@ -47,6 +51,8 @@ pub struct Patience {
     pub first_delay: Duration,
     /// Silence after which a connection counts as broken.
     pub stall: Duration,
+    /// The same of waiting for a document, or for [`Patience::PIECE`] bytes of a blob, however evenly they drip.
+    pub drip: Duration,
 }
 
 impl Patience {
@@ -56,6 +62,10 @@ impl Patience {
     pub const FIRST_DELAY: Duration = Duration::from_millis(250);
     /// Silence after which a connection counts as broken.
     pub const STALL: Duration = Duration::from_secs(30);
+    /// What waiting for a document, or for a piece of a blob, may take.
+    pub const DRIP: Duration = Duration::from_secs(120);
+    /// Bytes of such a piece: one KiB a second is the slowest that is borne. A smaller blob is one piece.
+    pub const PIECE: u64 = 120 << 10;
     /// The longest wait between two attempts.
     pub const LONGEST_DELAY: Duration = Duration::from_secs(15);
 
@@ -78,7 +88,7 @@ impl Patience {
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { attempts: Self::ATTEMPTS, first_delay: Self::FIRST_DELAY, stall: Self::STALL }
+        Self { attempts: Self::ATTEMPTS, first_delay: Self::FIRST_DELAY, stall: Self::STALL, drip: Self::DRIP }
     }
 }
 
@@ -124,15 +134,30 @@ async fn patiently<T, F: Future<Output = Result<T, OciError>>>(
     }
 }
 
-/// A body of at most `limit` bytes.
+/// What to say of a server that drips.
+fn too_slow(bytes: u64, drip: Duration) -> Box<dyn std::error::Error + Send + Sync> {
+    format!("no more than {bytes} bytes came within {} s", drip.as_secs()).into()
+}
+
+/// A body of at most `limit` bytes, whole in the time that a document may take.
 async fn body(endpoint: &Endpoint, mut response: Response, limit: u64, doing: &str) -> Result<Vec<u8>, OciError> {
     let over = || OciError::Limit { what: format!("{doing}, in bytes,"), limit };
     if response.content_length().is_some_and(|length| length > limit) {
         return Err(over());
     }
     let mut bytes = Vec::new();
+    let began = Instant::now();
     loop {
-        match response.chunk().await {
+        let chunk = response.chunk().await;
+        if began.elapsed() > endpoint.drip {
+            return Err(OciError::Interrupted {
+                registry: endpoint.host.clone(),
+                what: doing.to_owned(),
+                attempts: 1,
+                source: too_slow(bytes.len() as u64, endpoint.drip),
+            });
+        }
+        match chunk {
             Ok(Some(chunk)) if (bytes.len() + chunk.len()) as u64 > limit => return Err(over()),
             Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
             Ok(None) => return Ok(bytes),

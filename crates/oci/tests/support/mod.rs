@@ -20,7 +20,12 @@ pub fn config(directory: &Path, hosts: &[&str]) -> ReaderConfig {
     std::fs::write(&path, text).unwrap();
     ReaderConfig {
         registries_conf: Some(path),
-        patience: Patience { attempts: 3, first_delay: Duration::from_millis(10), stall: Duration::from_secs(2) },
+        patience: Patience {
+            attempts: 3,
+            first_delay: Duration::from_millis(10),
+            stall: Duration::from_secs(2),
+            ..Patience::default()
+        },
         architecture: "amd64".to_owned(),
         ..ReaderConfig::default()
     }
