@@ -130,7 +130,11 @@ impl Mender {
         for id in damage.objects.iter().filter(|(_, fault)| **fault == Fault::Unsealed).map(|(id, _)| id) {
             let Ok(mut file) = fs::File::open(store.object_path(id)) else { continue };
             let size = file.metadata().map_err(StoreError::Look)?.len();
-            self.offer(&mut file, size)?;
+            match self.offer(&mut file, size) {
+                // It cannot be read any more: it has to come from elsewhere.
+                Err(StoreError::Read(_)) => {}
+                other => drop(other?),
+            }
         }
         if damage.names.contains(META) {
             take_metadata(scratch, &store.path)?;
@@ -181,10 +185,12 @@ impl Mender {
         store.commit_image(manifest, config)
     }
 
-    /// Moves what was made to its place: in that of the bad ones, and where there was nothing.
+    /// Moves what was made to its place: in that of the bad ones, and where there was nothing. A place that cannot be
+    /// written keeps no other from its own.
     fn adopt(&self) -> Result<(), StoreError> {
         let Inner { store, scratch, damage, done } = &*self.inner;
         let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut outcome = Ok(());
         scratch.sync()?;
         for byte in 0..=u8::MAX {
             for id in scratch.objects_in(byte)? {
@@ -196,11 +202,14 @@ impl Mender {
                 if let Some(directory) = to.parent() {
                     fs::create_dir_all(directory).map_err(StoreError::Write)?;
                 }
-                fs::rename(scratch.object_path(&id), &to).map_err(StoreError::Write)?;
-                done.objects.insert(id);
+                match fs::rename(scratch.object_path(&id), &to) {
+                    Ok(()) => drop(done.objects.insert(id)),
+                    Err(error) => outcome = Err(StoreError::Write(error)),
+                }
             }
         }
-        store.sync()
+        store.sync()?;
+        outcome
     }
 
     /// Gives names back to objects that whole lists say they are of.
@@ -211,7 +220,8 @@ impl Mender {
                 let path = format!("{directory}/{name}");
                 let Some(needed) = store.whole_list(&path, damage)? else { continue };
                 for (listed, id) in needed.lists {
-                    if damage.names.contains(&listed) && store.object_path(&id).exists() {
+                    let here = !damage.objects.contains_key(&id) && store.object_path(&id).exists();
+                    if here && damage.names.contains(&listed) {
                         store.name(&listed, &id)?;
                     }
                 }

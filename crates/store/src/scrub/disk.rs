@@ -101,7 +101,7 @@ fn fill(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
 }
 
 /// A file that gives an error is bad; a process that has run out of something knows nothing of the file.
-fn bad(error: io::Error) -> Result<Examined, StoreError> {
+pub(super) fn bad(error: io::Error) -> Result<Examined, StoreError> {
     let own = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::ACCESS, Errno::PERM, Errno::INTR, Errno::OPNOTSUPP];
     match Errno::from_io_error(&error).is_some_and(|errno| own.contains(&errno)) {
         true => Err(StoreError::Look(error)),

@@ -10,7 +10,7 @@ use std::{
 use composefs::{erofs::reader::collect_objects, fsverity::Sha512HashValue};
 use rocketos_model::{DiffId, ObjectId};
 
-use super::{Damage, Examined, Fault, Pace, Watch, disk, ids};
+use super::{Damage, Examined, FINDINGS, Fault, Pace, Watch, disk, ids};
 use crate::{
     Store, StoreError,
     open::{layer_name, object_id},
@@ -64,7 +64,12 @@ impl Store {
                     Examined::Bad(fault) => {
                         damage.objects.insert(id, fault);
                     }
-                    Examined::Good(_) => self.look_for(&self.needed(&path, &id)?, damage)?,
+                    Examined::Good(_) => match self.needed(&path, &id) {
+                        Ok(needed) => self.look_for(&needed, damage)?,
+                        // A whole object that is no list: the name leads astray.
+                        Err(StoreError::Composefs { .. }) => drop(damage.names.insert(path)),
+                        Err(error) => return Err(error),
+                    },
                 }
             }
         }
@@ -74,12 +79,16 @@ impl Store {
     /// Notes what is named and not there.
     fn look_for(&self, needed: &Needed, damage: &mut Damage) -> Result<(), StoreError> {
         for id in needed.objects.iter().chain(needed.lists.iter().map(|(_, id)| id)) {
-            match self.object_path(id).symlink_metadata() {
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    damage.objects.entry(*id).or_insert(Fault::Missing);
-                }
-                Err(error) => return Err(StoreError::Look(error)),
+            let fault = match self.object_path(id).symlink_metadata() {
+                Ok(_) => continue,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Fault::Missing,
+                Err(error) => match disk::bad(error)? {
+                    Examined::Bad(fault) => fault,
+                    _ => continue,
+                },
+            };
+            if damage.objects.len() < FINDINGS {
+                damage.objects.entry(*id).or_insert(fault);
             }
         }
         for (name, id) in &needed.lists {
@@ -143,7 +152,8 @@ impl Store {
         match fs::read_link(self.path.join(name)) {
             Ok(target) => Ok(object_of(&target)),
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) => Ok(None),
-            Err(error) => Err(StoreError::Look(error)),
+            // A name that cannot be read leads nowhere.
+            Err(error) => disk::bad(error).map(|_| None),
         }
     }
 
