@@ -2,8 +2,8 @@
 
 use std::{
     collections::HashMap,
-    fs::File,
-    io::{Cursor, Read, Seek},
+    fs::{self, File},
+    io::{self, Cursor, Read, Seek},
 };
 
 use composefs::{
@@ -156,12 +156,17 @@ impl Store {
         Ok(finish(tree, &Policy::Store(self))?.facts.digest)
     }
 
-    /// True when the image is in the store under its name.
+    /// True when the store names the image, so that garbage collection keeps what it needs.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub fn has_image(&self, manifest: &ManifestDigest) -> Result<bool, StoreError> {
-        self.repository.has_named_stream(&reference(manifest)).map_err(StoreError::composefs("looking for an image"))
+        // composefs' own question follows the name, and so never finds one.
+        match fs::read_link(self.path.join("streams/refs").join(reference(manifest))) {
+            Ok(target) => Ok(target.file_name().is_some_and(|name| name == manifest_name(manifest).as_str())),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) => Ok(false),
+            Err(error) => Err(StoreError::Look(error)),
+        }
     }
 
     /// Reads a sealed kernel.

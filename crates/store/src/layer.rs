@@ -134,9 +134,6 @@ impl Store {
         if self.has_layer(layer)? {
             return Ok(LayerStats::default());
         }
-        if let Some(damaged) = self.layer_object(layer)? {
-            object::remove_bad(self, &damaged)?;
-        }
         self.unpack(layer, tar, &|_| true)
     }
 
@@ -230,6 +227,10 @@ impl Store {
         let found = DiffId::from_bytes(input.hash.finish());
         if found != *layer {
             return Err(StoreError::DiffId { expected: *layer, found });
+        }
+        // composefs leaves a bad list where it is; until here it said more than none.
+        if let Some(damaged) = self.layer_object(layer)? {
+            object::remove_bad(self, &damaged)?;
         }
         self.repository
             .write_stream(list.writer, &layer_name(layer), None)

@@ -26,12 +26,14 @@ pub struct Contents {
     pub wanting: BTreeSet<DiffId>,
     /// Those of them whose list is damaged or not here.
     pub unlisted: BTreeSet<DiffId>,
+    /// False where the store does not name the image any more, so that nothing of it is a root.
+    pub named: bool,
 }
 
 impl Contents {
     /// True where nothing that it needs is damaged.
     pub fn is_whole(&self) -> bool {
-        self.layers.is_some() && self.bad.is_empty() && self.wanting.is_empty()
+        self.named && self.layers.is_some() && self.bad.is_empty() && self.wanting.is_empty()
     }
 }
 
@@ -52,10 +54,11 @@ impl Store {
                 bad.entry(*id).or_default().extend(layer);
             }
         };
-        let (layers, unlisted) = self.walk(manifest, mountable, damage, &mut note)?;
+        let (layers, unlisted) = self.walk(manifest, Some(mountable), damage, &mut note)?;
         let mut wanting = unlisted.clone();
         wanting.extend(bad.values().flatten());
-        Ok(Contents { manifest: *manifest, layers, bad, wanting, unlisted })
+        let named = self.has_image(manifest)?;
+        Ok(Contents { manifest: *manifest, layers, bad, wanting, unlisted, named })
     }
 
     /// Every object of the image `manifest`, which mounts as `mountable`: what it mounts, and what it is made of.
@@ -71,7 +74,7 @@ impl Store {
         let mut note = |id: &ObjectId, _: Option<&DiffId>| {
             all.insert(*id);
         };
-        let (layers, unlisted) = self.walk(manifest, mountable, &Damage::default(), &mut note)?;
+        let (layers, unlisted) = self.walk(manifest, Some(mountable), &Damage::default(), &mut note)?;
         match (layers, unlisted.first()) {
             (None, _) => Err(StoreError::MissingImage(*manifest)),
             (_, Some(layer)) => Err(StoreError::MissingLayer(*layer)),
@@ -84,14 +87,15 @@ impl Store {
     fn walk(
         &self,
         manifest: &ManifestDigest,
-        mountable: &ComposefsDigest,
+        mountable: Option<&ComposefsDigest>,
         damage: &Damage,
         note: &mut dyn FnMut(&ObjectId, Option<&DiffId>),
     ) -> Result<(Option<Vec<DiffId>>, BTreeSet<DiffId>), StoreError> {
-        let image = ObjectId::from_bytes(*mountable.as_bytes());
-        note(&image, None);
-        if let Some(needed) = self.whole_list(&format!("images/{}", image.to_hex()), damage)? {
-            needed.objects.iter().for_each(|id| note(id, None));
+        if let Some(image) = mountable.map(|digest| ObjectId::from_bytes(*digest.as_bytes())) {
+            note(&image, None);
+            if let Some(needed) = self.whole_list(&format!("images/{}", image.to_hex()), damage)? {
+                needed.objects.iter().for_each(|id| note(id, None));
+            }
         }
         // The manifest leads to the configuration, both to the layers.
         let mut lists = vec![format!("streams/{}", manifest_name(manifest))];
@@ -127,6 +131,22 @@ impl Store {
             }
         }
         Ok((listed, unlisted))
+    }
+
+    /// Names of the streams of every image in the store. Refuses where nobody knows what an image needs, because one of its
+    /// lists is damaged or not here.
+    ///
+    /// # Errors
+    /// [`StoreError::Unlisted`].
+    pub(crate) fn listed_streams(&self) -> Result<BTreeSet<String>, StoreError> {
+        let mut streams = BTreeSet::new();
+        for manifest in self.images()? {
+            match self.walk(&manifest, None, &Damage::default(), &mut |_, _| {})? {
+                (Some(layers), unlisted) if unlisted.is_empty() => streams.extend(layers.iter().map(layer_name)),
+                _ => return Err(StoreError::Unlisted(manifest)),
+            }
+        }
+        Ok(streams)
     }
 
     /// Which of these layers have to come again: they hold a damaged object, or nobody knows what they hold.

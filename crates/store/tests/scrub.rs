@@ -219,6 +219,97 @@ fn lost_and_bent_names_are_found_and_mended() {
 }
 
 #[test]
+fn nothing_is_collected_where_a_list_is_gone() {
+    let whole = Whole::new();
+    let names: Vec<PathBuf> =
+        fs::read_dir(whole.top().join("streams")).unwrap().map(|name| name.unwrap().path()).collect();
+    for name in names.iter().filter(|name| name.is_symlink()) {
+        let (target, list) = (fs::read_link(name).unwrap(), fs::canonicalize(name).unwrap());
+        let (bytes, before) = (fs::read(&list).unwrap(), whole.ids().len());
+        for lost in ["name", "object"] {
+            match lost {
+                "name" => fs::remove_file(name).unwrap(),
+                _ => fs::remove_file(&list).unwrap(),
+            }
+            let error = whole.store.collect_garbage(false).unwrap_err().to_string();
+            assert!(error.contains("rocketctl scrub"), "{lost} {name:?}: {error}");
+            match lost {
+                "name" => std::os::unix::fs::symlink(&target, name).unwrap(),
+                _ => fs::write(&list, &bytes).unwrap(),
+            }
+            assert_eq!(whole.ids().len(), before, "{lost} {name:?}");
+        }
+    }
+    assert_eq!(whole.store.collect_garbage(false).unwrap().objects, 0);
+    // An image that is taken away needs no list.
+    for name in names.iter().filter(|name| name.is_symlink()) {
+        fs::remove_file(fs::canonicalize(name).unwrap()).unwrap();
+    }
+    whole.store.remove_image(&whole.digest).unwrap();
+    assert!(whole.store.collect_garbage(false).unwrap().objects > 0);
+    assert!(whole.ids().is_empty());
+}
+
+#[test]
+fn a_pull_that_was_cut_off_keeps_nobody_from_collecting() {
+    let whole = Whole::new();
+    let before = everything(&whole.top());
+    // A layer that is finished, one that is not, and an image that has all its layers and no name.
+    let next = Layer::new().file("usr/bin/next", &content("next", 60_000)).done();
+    import(&whole.store, &next);
+    let other = Layer::new().file("usr/bin/other", &content("other", 60_000)).done();
+    whole.store.import_layer(&other.0, &mut Cursor::new(&other.1[..40_000])).unwrap_err();
+    let (manifest, config) = documents(&[whole.layers[0].0, next.0]);
+    let image = whole.store.commit_image(&manifest, &config).unwrap();
+    whole.store.remove_image(&image.manifest_digest).unwrap();
+    assert!(whole.store.collect_garbage(false).unwrap().objects > 0);
+    assert_eq!(everything(&whole.top()), before);
+}
+
+#[test]
+fn a_layer_whose_list_came_again_as_another_is_kept() {
+    let whole = Whole::new();
+    let before = whole.ids().len();
+    // Another version of the store may write another list for the same layer: here one more object is in it.
+    let extra = Layer::new().file("usr/bin/extra", &content("extra", 40_000)).file("x", &content("x", 20_000)).done();
+    import(&whole.store, &extra);
+    let stream = |layer: &DiffId| whole.top().join("streams").join(format!("oci-layer-{layer}"));
+    let other = fs::read_link(stream(&extra.0)).unwrap();
+    fs::remove_file(stream(&extra.0)).unwrap();
+    let own = stream(&whole.layers[1].0);
+    let list = fs::canonicalize(&own).unwrap();
+    fs::remove_file(&own).unwrap();
+    std::os::unix::fs::symlink(other, &own).unwrap();
+    fs::remove_file(list).unwrap();
+    assert_eq!(whole.store.collect_garbage(false).unwrap().objects, 0);
+    assert_eq!(whole.ids().len(), before + 1, "less its list, and with the other and its object");
+    assert!(!whole.scrub().damage.is_empty(), "the documents name a list that is not here");
+}
+
+#[test]
+fn a_name_that_leads_to_no_list_is_found() {
+    let whole = Whole::new();
+    let name = whole.top().join("streams").join(format!("oci-layer-{}", whole.layers[1].0));
+    fs::remove_file(&name).unwrap();
+    let hex = whole.object(&content("big", 700_000)).to_hex();
+    std::os::unix::fs::symlink(format!("../objects/{}/{}", &hex[..2], &hex[2..]), &name).unwrap();
+    let damage = whole.scrub().damage;
+    assert_eq!(damage.names.len(), 1, "{damage:?}");
+    whole.mend(&damage);
+    assert!(whole.scrub().damage.is_empty());
+}
+
+#[test]
+fn an_image_that_lost_its_name_is_not_whole() {
+    let whole = Whole::new();
+    whole.store.remove_image(&whole.digest).unwrap();
+    let contents = || whole.store.contents(&whole.digest, &whole.image, &Damage::default()).unwrap();
+    assert!(!contents().named && !contents().is_whole());
+    whole.mend(&Damage::default());
+    assert!(contents().is_whole());
+}
+
+#[test]
 fn a_wrong_layer_mends_nothing() {
     let whole = Whole::new();
     let bad = whole.object(&content("extra", 40_000));
