@@ -69,7 +69,7 @@ pub enum StoreError {
     #[error("layer {0} of the image is not in the store")]
     MissingLayer(DiffId),
     /// Nobody knows what an image needs.
-    #[error("collecting garbage in the store: a list of image {0} is damaged or lost; 'rocketctl scrub' mends it")]
+    #[error("collecting garbage: the name or a list of image {0} is damaged or lost; 'rocketctl scrub' mends it")]
     Unlisted(ManifestDigest),
     /// The image is not here.
     #[error("image {0} is not in the store")]
