@@ -1,9 +1,10 @@
 //! Bringing an image, to boot next: resolve, judge, pull, stage. Nothing is said here; verbs do that.
 
 use anyhow::{Context as _, ensure};
-use rocketos_deploy::{Activation, Node, Roles, prune, stage};
+use rocketos_deploy::{Activation, DeployError, Node, Roles, prune, stage};
 use rocketos_model::{Follow, ManifestDigest, labels};
 use rocketos_oci::Resolved;
+use rocketos_store::StoreError;
 use rocketos_update::Release;
 
 use crate::{
@@ -108,7 +109,13 @@ pub fn bring(
     keep()?;
     pull::check_bootable(&resolved).with_context(|| format!("checking {reference}"))?;
     // Room first for what comes, from what nobody needs any more.
-    prune(node, false).context("making room")?;
+    match prune(node, false) {
+        // What comes may be what mends it; it is refused where it does not fit.
+        Err(DeployError::Store(error @ StoreError::Unlisted(_))) => {
+            reporter.note(&format!("No room was made: {error}."))
+        }
+        other => drop(other.context("making room")?),
+    }
     check_esp(node, &resolved)?;
     let image =
         puller.pull(&resolved, &node.store, reporter).with_context(|| format!("pulling {reference} ({digest})"))?;

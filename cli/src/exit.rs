@@ -107,6 +107,7 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     if let Some(error) = cause.downcast_ref::<StoreError>() {
         return match error {
             StoreError::Busy { .. } => Some(LOCKED),
+            StoreError::Unlisted(_) => Some(DAMAGED),
             StoreError::DiffId { .. } | StoreError::NotSealed { .. } | StoreError::Layer(_) => Some(REFUSED),
             error if error.is_full() => Some(FULL),
             _ => None,

@@ -36,12 +36,7 @@ impl Machine {
         fs::create_dir_all(&esp).unwrap();
         let mut node = populate(&root, &esp, b"MZ", Verity::Optional).unwrap();
         for (release, from) in deployments.iter().rev() {
-            for (id, tar) in &release.layers {
-                node.store.import_layer(id, &mut Cursor::new(tar)).unwrap();
-            }
-            let image = node.store.commit_image(&release.manifest, &release.config).unwrap();
-            let from: ImageReference = from.parse().unwrap();
-            stage(&node, &image, &from.into(), Activation::Good).unwrap();
+            bring(&node, release, from, Activation::Good);
         }
         node.booted = Some(Booted {
             composefs_digest: deployments[0].0.composefs,
@@ -52,6 +47,10 @@ impl Machine {
             esp: "/dev/vda1".into(),
         });
         Self { folder, node, hosts: Vec::new() }
+    }
+
+    pub fn stage(&self, release: &Release, from: &str, activation: Activation) {
+        bring(&self.node, release, from, activation);
     }
 
     pub fn trusting(mut self, host: &str) -> Self {
@@ -82,6 +81,15 @@ impl Machine {
     pub fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         everything(&self.store())
     }
+}
+
+fn bring(node: &Node, release: &Release, from: &str, activation: Activation) {
+    for (id, tar) in &release.layers {
+        node.store.import_layer(id, &mut Cursor::new(tar)).unwrap();
+    }
+    let image = node.store.commit_image(&release.manifest, &release.config).unwrap();
+    let from: ImageReference = from.parse().unwrap();
+    stage(node, &image, &from.into(), activation).unwrap();
 }
 
 pub fn everything(top: &Path) -> BTreeMap<PathBuf, Vec<u8>> {

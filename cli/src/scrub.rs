@@ -11,11 +11,12 @@ mod tests;
 use std::{
     collections::BTreeSet,
     num::NonZeroU64,
+    thread,
     time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
-use rocketos_deploy::{Health, Node, healths, note_mended, prefer_whole, roles};
+use rocketos_deploy::{DeployError, Deployment, Health, Node, has_to_leave, healths, note_mended, prefer_whole, roles};
 use rocketos_model::{DeploymentId, ObjectId};
 use rocketos_oci::ReaderConfig;
 use rocketos_store::{Damage, FINDINGS, Scrubbed, Watch};
@@ -25,6 +26,10 @@ use crate::output::Reporter;
 
 /// Time between two notes of how far a scrub is: so much is read again after a power cut.
 const REMEMBER: Duration = Duration::from_secs(10);
+/// How long somebody else may work on the deployments before the boot order is left as it is: longer than most upgrades.
+const PATIENCE: Duration = Duration::from_secs(15 * 60);
+/// How often the lock is asked for meanwhile.
+const RETRY: Duration = Duration::from_secs(5);
 
 /// How to scrub.
 #[derive(Debug, Clone)]
@@ -64,12 +69,14 @@ pub struct Outcome {
     pub failures: Vec<anyhow::Error>,
     /// What boots next instead of what is damaged.
     pub next: Option<DeploymentId>,
+    /// What runs is damaged for good, and something that is whole boots next.
+    pub leave: bool,
 }
 
 impl Outcome {
     /// True where what runs cannot be relied on until the next boot.
     pub fn reboot_needed(&self) -> bool {
-        !self.in_use.is_empty()
+        self.leave || !self.in_use.is_empty()
     }
 }
 
@@ -105,33 +112,42 @@ pub fn scrub(node: &Node, wish: &Wish, reporter: &Reporter) -> anyhow::Result<Ou
     reporter.step("Reading");
     let mut watch = Remember { node, last: Instant::now() };
     let scrubbed = node.store.scrub(from, wish.rate, &mut watch).context("scrubbing the store")?;
-    node.remember_scrub(&scrubbed)?;
+    let unsaved = node.remember_scrub(&scrubbed).err();
     let found = scrubbed.damage.clone();
     let roles = roles(node)?;
     let before = healths(node, &roles, &found)?;
-    let mended = match wish.repair && !found.is_empty() {
-        true => mend(node, &roles, &found, &wish.reader, reporter)?,
+    let all_whole = |healths: &[Health]| healths.iter().all(|health| health.contents.is_whole());
+    let mended = match wish.repair && !(found.is_empty() && all_whole(&before)) {
+        true => mend(node, &roles, &found, &wish.reader, reporter),
         false => Mended::default(),
     };
+    let mut failures = mended.failures;
     let left = match found.is_empty() {
         true => found.clone(),
         false => node.store.look_at_damage(found.clone()).context("looking at what was mended")?,
     };
-    node.remember_scrub(&Scrubbed { damage: left.clone(), ..scrubbed })?;
-    let in_use = in_use::still_in_use(node, node.store.in_use(&mended.objects)?);
+    match (node.remember_scrub(&Scrubbed { damage: left.clone(), ..scrubbed }).err().or(unsaved), left.is_empty()) {
+        (Some(error), true) => return Err(error.into()),
+        (error, _) => failures.extend(error.map(anyhow::Error::new)),
+    }
+    let needed = node.store.in_use(&mended.objects).context("looking for what is mounted").unwrap_or_else(|error| {
+        failures.push(error);
+        mended.objects.clone()
+    });
+    let in_use = in_use::still_in_use(node, needed);
     if node.booted.is_some() && !in_use.is_empty() {
-        note_mended(&in_use)?;
+        failures.extend(note_mended(&in_use).err().map(anyhow::Error::new));
     }
     let after = healths(node, &roles, &left)?;
     let damaged: Vec<DeploymentId> =
         after.iter().filter(|health| !health.contents.is_whole()).map(|health| health.deployment.id).collect();
-    let mut failures = mended.failures;
-    let mut next = None;
+    let (mut next, mut leave) = (None, false);
     if wish.repair && !damaged.is_empty() {
-        match prefer_whole(node, &after) {
+        match change_order(node, &left) {
             Ok(chosen) => next = chosen.map(|chosen| chosen.id),
             Err(error) => failures.push(anyhow::Error::new(error).context("making a whole deployment boot next")),
         }
+        leave = has_to_leave(node, &left)?;
     }
     Ok(Outcome {
         objects: scrubbed.objects - read_before.0.min(scrubbed.objects),
@@ -147,5 +163,17 @@ pub fn scrub(node: &Node, wish: &Wish, reporter: &Reporter) -> anyhow::Result<Ou
         in_use,
         failures,
         next,
+        leave,
     })
+}
+
+/// Has a whole deployment boot next, once whoever works on the deployments is done.
+fn change_order(node: &Node, left: &Damage) -> Result<Option<Deployment>, DeployError> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match prefer_whole(node, left) {
+            Err(DeployError::Locked(_)) if Instant::now() < until => thread::sleep(RETRY),
+            other => return other,
+        }
+    }
 }

@@ -39,13 +39,11 @@ pub fn run(args: &Scrub) -> anyhow::Result<()> {
         false => print!("{}", outcome.in_words()),
     }
     tell_journal(&outcome);
-    // What runs is damaged for good, and something else can run.
-    let leave = outcome.next.is_some_and(|next| node.booted_deployment() != Some(next));
     drop((node, lock));
-    if args.apply && leave {
+    if args.apply && outcome.leave {
         return systemctl::reboot();
     }
-    match outcome.left.len() {
+    match outcome.left.len().max(outcome.damaged.len()) {
         0 => Ok(()),
         left => Err(Damaged { left }.into()),
     }

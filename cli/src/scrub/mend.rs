@@ -20,32 +20,44 @@ pub struct Mended {
     pub failures: Vec<anyhow::Error>,
 }
 
-/// Mends what it can; the nearest source first.
-///
-/// # Errors
-/// When the store cannot be read or written. That an origin does not answer is no error but a failure among others.
-pub fn mend(
+/// Mends what it can; the nearest source first. That something cannot be mended is no error but a failure among others: what
+/// was mended before it is told all the same.
+pub fn mend(node: &Node, roles: &Roles, damage: &Damage, reader: &ReaderConfig, reporter: &Reporter) -> Mended {
+    reporter.step("Mending");
+    let mut mended = Mended::default();
+    match node.store.mender(damage).context("beginning to mend") {
+        Ok(mender) => {
+            let outcome = mend_by(&mender, node, roles, damage, reader, reporter, &mut mended);
+            mended.failures.extend(outcome.err());
+            mended.objects = mender.mended();
+        }
+        Err(error) => mended.failures.push(error),
+    }
+    mended
+}
+
+fn mend_by(
+    mender: &Mender,
     node: &Node,
     roles: &Roles,
     damage: &Damage,
     reader: &ReaderConfig,
     reporter: &Reporter,
-) -> anyhow::Result<Mended> {
-    reporter.step("Mending");
-    let mender = node.store.mender(damage).context("beginning to mend")?;
-    mender.mend_by_itself().context("mending from the store itself")?;
-    offer_kernels(node, roles, &mender)?;
-    let mut failures = Vec::new();
+    mended: &mut Mended,
+) -> anyhow::Result<()> {
+    let failures = &mut mended.failures;
+    failures.extend(mender.mend_by_itself().context("mending from the store itself").err());
+    offer_kernels(node, roles, mender);
     let mut origins = Origins { config: reader, puller: None };
     for health in healths(node, roles, &mender.left())? {
         let deployment = &health.deployment;
         // An image before it may have brought what this one lacks.
-        let now = now(node, deployment, &mender)?;
+        let now = now(node, deployment, mender)?;
         if now.contents.is_whole() && health.contents.is_whole() && damage.names.is_empty() {
             continue;
         }
-        let mended = mend_deployment(node, &now, &mender, &mut origins, reporter);
-        failures.extend(mended.err().map(|error| error.context(format!("mending deployment {}", deployment.id))));
+        let outcome = mend_deployment(node, &now, mender, &mut origins, reporter);
+        failures.extend(outcome.err().map(|error| error.context(format!("mending deployment {}", deployment.id))));
     }
     if mender.relisted() {
         // A list that is another object now is named in documents of every image that has the layer.
@@ -58,8 +70,8 @@ pub fn mend(
     }
     let left = mender.left();
     let contents: Vec<_> = healths(node, roles, &left)?.into_iter().map(|health| health.contents).collect();
-    let dropped = node.store.drop_unneeded(&contents, &left.objects.keys().copied().collect())?;
-    Ok(Mended { objects: mender.mended(), dropped, failures })
+    mended.dropped = node.store.drop_unneeded(&contents, &left.objects.keys().copied().collect())?;
+    Ok(())
 }
 
 /// Reads origins, once something is needed of one.
@@ -84,9 +96,9 @@ fn now(node: &Node, deployment: &Deployment, mender: &Mender) -> anyhow::Result<
 }
 
 /// A kernel lies on the ESP too.
-fn offer_kernels(node: &Node, roles: &Roles, mender: &Mender) -> anyhow::Result<()> {
+fn offer_kernels(node: &Node, roles: &Roles, mender: &Mender) {
     if mender.left().objects.is_empty() {
-        return Ok(());
+        return;
     }
     for deployment in roles.all() {
         let path = node.esp.top().join(layout::uki_dir(&deployment.id)).join(&deployment.origin.uki);
@@ -95,7 +107,6 @@ fn offer_kernels(node: &Node, roles: &Roles, mender: &Mender) -> anyhow::Result<
         let Ok(size) = kernel.metadata().map(|meta| meta.len()) else { continue };
         let _ = mender.offer(&mut kernel, size);
     }
-    Ok(())
 }
 
 /// Brings what one deployment lacks from where it came, and makes what is made of its layers.

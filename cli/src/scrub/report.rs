@@ -33,21 +33,28 @@ impl Outcome {
                 false => writeln!(text, "; needed by {}", needed.join(", ")),
             };
         }
+        for health in self.healths.iter().filter(|health| !health.contents.named) {
+            let fate = if self.damaged.contains(&health.deployment.id) { "not mended" } else { "mended" };
+            let _ = writeln!(text, "  deployment {}: the store does not name its image, {fate}", health.deployment.id);
+        }
         for name in &self.found.names {
             let fate = if self.left.names.contains(name) { "not mended" } else { "mended" };
             let _ = writeln!(text, "  {name}: leads astray, {fate}");
         }
         for failure in &self.failures {
-            let _ = writeln!(text, "Not mended: {}.", exit::chain(failure));
+            let _ = writeln!(text, "Failed: {}.", exit::chain(failure));
         }
         if !self.complete {
             text.push_str("So much is damaged that the rest was not read; run it again.\n");
         }
-        if self.reboot_needed() {
+        if !self.in_use.is_empty() {
             text.push_str("What runs may still have what was damaged open: reboot to let it go.\n");
         }
         if let Some(next) = self.next {
             let _ = writeln!(text, "What should boot next is damaged: deployment {next} boots next instead.");
+        }
+        if self.leave {
+            text.push_str("What runs is damaged, and what boots next is whole: reboot.\n");
         }
         text
     }

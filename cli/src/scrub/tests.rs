@@ -2,6 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
+use rocketos_deploy::Activation;
 use rocketos_store::Fault;
 use tempfile::TempDir;
 
@@ -137,14 +138,52 @@ fn where_nothing_mends_it_a_whole_deployment_boots_next() {
     assert_eq!((outcome.next, machine.next()), (Some(two.id()), two.id()));
     assert_eq!(outcome.left.objects, [(bad, Fault::Changed)].into());
     let words = outcome.in_words();
-    assert!(words.contains("Not mended: mending deployment") && words.contains("boots next instead"), "{words}");
-    // Found again, nothing more is done.
+    assert!(words.contains("Failed: mending deployment") && words.contains("boots next instead"), "{words}");
+    assert!(outcome.leave && outcome.reboot_needed());
+    // Found again, the order stays; what runs is to be left all the same.
     let outcome = machine.scrub(true);
-    assert_eq!((outcome.next, machine.next()), (None, two.id()));
+    assert_eq!((outcome.next, machine.next(), outcome.leave), (None, two.id(), true));
     // Damaged both, the order stays.
     machine.spoil(&shared());
     let outcome = machine.scrub(true);
-    assert_eq!((outcome.next, outcome.damaged.len()), (None, 2));
+    assert_eq!((outcome.next, outcome.damaged.len(), outcome.leave), (None, 2, false));
+}
+
+#[test]
+fn a_whole_release_that_was_staged_since_is_not_taken_back() {
+    let (one, two, three) = (release("one"), release("two"), release("three"));
+    let machine = Machine::new(&[(&one, "oci:/nowhere"), (&two, "oci:/nowhere")]);
+    let damage = Damage { objects: [(machine.spoil(&own("one")), Fault::Changed)].into(), ..Damage::default() };
+    machine.stage(&three, "oci:/nowhere", Activation::Tried);
+    assert_eq!(change_order(&machine.node, &damage).unwrap(), None);
+    assert_eq!(machine.next(), three.id());
+    assert!(has_to_leave(&machine.node, &damage).unwrap());
+}
+
+#[test]
+fn an_image_without_a_name_is_named_again() {
+    let one = release("one");
+    let machine = Machine::new(&[(&one, "oci:/nowhere")]);
+    let before = machine.files();
+    machine.node.store.remove_image(&one.digest).unwrap();
+    let outcome = machine.scrub(false);
+    assert_eq!(outcome.damaged, [one.id()]);
+    let outcome = machine.scrub(true);
+    assert!(outcome.damaged.is_empty() && outcome.failures.is_empty(), "{}", outcome.in_words());
+    assert!(outcome.in_words().contains("does not name its image, mended"), "{}", outcome.in_words());
+    assert_eq!(machine.files(), before);
+}
+
+#[test]
+fn where_the_store_cannot_be_written_a_whole_deployment_boots_next() {
+    let (one, two) = (release("one"), release("two"));
+    let machine = Machine::new(&[(&one, "oci:/nowhere"), (&two, "oci:/nowhere")]);
+    machine.spoil(&own("one"));
+    // A file stands where good objects would be made.
+    fs::write(machine.store().join("mending"), b"").unwrap();
+    let outcome = machine.scrub(true);
+    assert_eq!((outcome.next, outcome.leave), (Some(two.id()), true), "{}", outcome.in_words());
+    assert!(outcome.in_words().contains("Failed: beginning to mend"), "{}", outcome.in_words());
 }
 
 #[test]

@@ -33,5 +33,5 @@ pub use remembered::Remembered;
 pub use rocketos_sys::memory::share_one_heap;
 pub use roles::{Deployment, Roles, roles};
 pub use rollback::{bless, rollback};
-pub use scrub::{Health, healths, mended_in_use, note_mended, prefer_whole};
+pub use scrub::{Health, has_to_leave, healths, mended_in_use, note_mended, prefer_whole};
 pub use stage::{Activation, Staged, follow, stage};

@@ -107,13 +107,14 @@ pub fn healths(node: &Node, roles: &Roles, damage: &Damage) -> Result<Vec<Health
 /// Where what boots next is damaged for good, makes a whole deployment boot next; which. Absent where nothing has to be
 /// done, or nothing can.
 ///
-/// Only what has proved itself is gone to, what runs first.
+/// Only what has proved itself is gone to, what runs first. What was staged since the damage was found is judged as well.
 ///
 /// # Errors
 /// When the ESP cannot be written, or somebody else works on the deployments.
-pub fn prefer_whole(node: &Node, healths: &[Health]) -> Result<Option<Deployment>, DeployError> {
+pub fn prefer_whole(node: &Node, damage: &Damage) -> Result<Option<Deployment>, DeployError> {
     let _lock = Lock::take(&node.root, "scrub")?;
     let roles = roles(node)?;
+    let healths = healths(node, &roles, damage)?;
     let whole = |deployment: &Deployment| {
         healths.iter().any(|health| health.deployment.id == deployment.id && health.contents.is_whole())
     };
@@ -124,6 +125,20 @@ pub fn prefer_whole(node: &Node, healths: &[Health]) -> Result<Option<Deployment
     };
     let Some(chosen) = candidates.into_iter().find(sound) else { return Ok(None) };
     rollback(node, Some(&chosen.id)).map(Some)
+}
+
+/// True where what runs is damaged for good, and something that is whole boots next: only a reboot helps.
+///
+/// # Errors
+/// When disk or store cannot be read.
+pub fn has_to_leave(node: &Node, damage: &Damage) -> Result<bool, DeployError> {
+    let roles = roles(node)?;
+    let healths = healths(node, &roles, damage)?;
+    let is = |deployment: Option<&Deployment>, whole: bool| {
+        let of = |health: &&Health| Some(health.deployment.id) == deployment.map(|deployment| deployment.id);
+        healths.iter().find(of).is_some_and(|health| health.contents.is_whole() == whole)
+    };
+    Ok(is(roles.booted.as_ref(), false) && is(roles.next(), true))
 }
 
 /// Notes for this boot that these objects were mended under what runs.
