@@ -112,10 +112,11 @@ fn somebody_scrubs() -> bool {
 fn start(sequence: u64, message: &str) -> anyhow::Result<()> {
     println!("The kernel says: {message}");
     journal::say(journal::KERNEL_SAW_DAMAGE, &format!("the kernel says: {message}"), &[("ROCKETOS_KERNEL", message)]);
-    fs::write(SEEN, sequence.to_string()).with_context(|| format!("writing {SEEN}"))?;
     // A scrub that was cut off may be past what was just found.
     fs::write(layout::node::SCRUB_ANEW, "").with_context(|| format!("writing {}", layout::node::SCRUB_ANEW))?;
-    systemctl::start(UNIT)
+    // Where not even that program runs, this one fails until the machine is reset.
+    systemctl::start(UNIT)?;
+    fs::write(SEEN, sequence.to_string()).with_context(|| format!("writing {SEEN}"))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! | program | for |
 //! |---|---|
 //! | `systemd-repart` | partitioning and formatting at install |
-//! | `systemctl` | rebooting |
+//! | `systemctl` | rebooting, starting a scrub |
 //! | the one of `--signer` or `exec:` | signing with a key that is not in a file |
 //! | `pkcs11-tool` | signing with a key in a token |
 //!
