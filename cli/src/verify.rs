@@ -124,16 +124,22 @@ fn judge(node: &Node, deployment: &Deployment, guard: &Guard, wish: Wish) -> any
     let Some((manifest, _)) = documents else {
         anyhow::bail!("its manifest is not in the store, or damaged");
     };
-    let kept = node.signatures(&deployment.id)?.map(|text| Kept::from_json(&text)).transpose()?;
-    let by_kept = guard.judge_kept(&origin.image, &manifest, kept.as_ref())?;
-    // A policy that asks for no signature, or takes nothing, has said all there is to say.
-    if by_kept.is_accepted() || by_kept.verdict.demands.is_empty() {
-        return Ok(Some(by_kept));
-    }
-    if wish.offline {
-        return Ok(kept.map(|_| by_kept));
+    match by_kept(node, deployment, guard, &manifest) {
+        // A policy that asks for no signature, or takes nothing, has said all there is to say.
+        Ok((judged, _)) if judged.is_accepted() || judged.verdict.demands.is_empty() => return Ok(Some(judged)),
+        Ok((judged, some)) if wish.offline => return Ok(some.then_some(judged)),
+        Err(error) if wish.offline => return Err(error),
+        // What was kept is of no use; a registry may have better.
+        _ => {}
     }
     let puller = Puller::new()?;
     let resolved = puller.resolve_exactly(&origin.image, origin.manifest_digest)?;
     guard.judge(&puller, &resolved, None).map(Some)
+}
+
+/// The verdict by what was kept, and whether anything was.
+fn by_kept(node: &Node, deployment: &Deployment, guard: &Guard, manifest: &[u8]) -> anyhow::Result<(Judged, bool)> {
+    let kept = node.signatures(&deployment.id)?.map(|text| Kept::from_json(&text)).transpose()?;
+    let judged = guard.judge_kept(&deployment.origin.image, manifest, kept.as_ref())?;
+    Ok((judged, kept.is_some()))
 }
