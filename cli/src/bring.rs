@@ -4,12 +4,13 @@ use anyhow::{Context as _, ensure};
 use rocketos_deploy::{Activation, DeployError, Node, Roles, prune, stage};
 use rocketos_model::{Follow, ManifestDigest, labels};
 use rocketos_oci::Resolved;
-use rocketos_store::StoreError;
+use rocketos_store::{Image, StoreError};
 use rocketos_update::Release;
 
 use crate::{
     output::Reporter,
     pull::{self, Puller},
+    scrub::Coming,
     trust::{Guard, Judged},
 };
 
@@ -118,7 +119,7 @@ pub fn bring(
     }
     check_esp(node, &resolved)?;
     let image =
-        puller.pull(&resolved, &node.store, reporter).with_context(|| format!("pulling {reference} ({digest})"))?;
+        pull_whole(node, puller, &resolved, reporter).with_context(|| format!("pulling {reference} ({digest})"))?;
     reporter.step("Staging");
     stage(node, &image, follow, activation).with_context(|| format!("staging deployment {}", digest.deployment()))?;
     judged.keep(node)?;
@@ -129,6 +130,14 @@ pub fn bring(
     }
     node.set_downloaded(None)?;
     Ok(brought(Outcome::Staged))
+}
+
+/// Pulls, and mends what of the image is here and known to be damaged.
+fn pull_whole(node: &Node, puller: &Puller, resolved: &Resolved, reporter: &Reporter) -> anyhow::Result<Image> {
+    let mending = Coming::begin(node, puller, resolved, reporter)?;
+    let image = puller.pull(resolved, &node.store, reporter)?;
+    mending.map_or(Ok(()), |mending| mending.finish(node, resolved))?;
+    Ok(image)
 }
 
 /// Refuses a kernel that the ESP has no room for before anything is fetched. It is sealed into the last layer, and does

@@ -2,6 +2,7 @@
 //!
 //! Nothing is said here; the verb does that. The node's lock is taken for the boot order alone.
 
+mod coming;
 mod in_use;
 mod mend;
 mod report;
@@ -21,6 +22,7 @@ use rocketos_model::{DeploymentId, ObjectId};
 use rocketos_oci::ReaderConfig;
 use rocketos_store::{Damage, FINDINGS, Scrubbed, Watch};
 
+pub use self::coming::Coming;
 use self::mend::{Mended, mend};
 use crate::output::Reporter;
 

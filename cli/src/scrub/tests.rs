@@ -20,6 +20,7 @@ use crate::{
             registry::Registry,
         },
     },
+    pull::Puller,
 };
 
 impl Machine {
@@ -126,6 +127,28 @@ fn a_deployment_that_shares_the_layer_has_it_mended_where_the_other_origin_is_go
     let outcome = machine.scrub(true);
     assert!(outcome.left.is_empty(), "{}", outcome.in_words());
     assert_eq!(machine.next(), one.id());
+}
+
+#[test]
+fn what_is_known_to_be_damaged_comes_with_the_next_release() {
+    let (one, two) = (release("one"), release("two"));
+    let usb = TempDir::new().unwrap();
+    served(&two).write_layout(usb.path(), &["2"], |_, _| {});
+    let machine = Machine::new(&[(&one, "oci:/nowhere")]);
+    machine.spoil(&shared());
+    assert_eq!(machine.scrub(true).left.len(), 1);
+    let puller = Puller::with(support::config(machine.folder.path(), &[])).unwrap();
+    let resolved = puller.resolve(&format!("oci:{}:2", usb.path().display()).parse().unwrap()).unwrap();
+    let reporter = Reporter::new(&Progress { quiet: true, progress_fd: None }).unwrap();
+    let mending = Coming::begin(&machine.node, &puller, &resolved, &reporter).unwrap().unwrap();
+    // Whoever scrubs meanwhile mends: there is one of them.
+    assert!(Coming::begin(&machine.node, &puller, &resolved, &reporter).unwrap().is_none());
+    puller.pull(&resolved, &machine.node.store, &reporter).unwrap();
+    mending.finish(&machine.node, &resolved).unwrap();
+    assert!(machine.node.scrubbed().unwrap().damage.is_empty());
+    let outcome = machine.scrub(false);
+    assert!(outcome.found.is_empty() && outcome.damaged.is_empty(), "{}", outcome.in_words());
+    assert!(Coming::begin(&machine.node, &puller, &resolved, &reporter).unwrap().is_none());
 }
 
 #[test]
