@@ -3,3 +3,4 @@
 mod channel;
 mod fallback;
 mod life;
+mod scrub;
