@@ -8,6 +8,7 @@ use rocketos_store::{Image, StoreError};
 use rocketos_update::Release;
 
 use crate::{
+    exit,
     output::Reporter,
     pull::{self, Puller},
     scrub::Coming,
@@ -109,14 +110,7 @@ pub fn bring(
     }
     keep()?;
     pull::check_bootable(&resolved).with_context(|| format!("checking {reference}"))?;
-    // Room first for what comes, from what nobody needs any more.
-    match prune(node, false) {
-        // What comes may be what mends it; it is refused where it does not fit.
-        Err(DeployError::Store(error @ StoreError::Unlisted(_))) => {
-            reporter.note(&format!("No room was made: {error}."))
-        }
-        other => drop(other.context("making room")?),
-    }
+    make_room(node, reporter)?;
     check_esp(node, &resolved)?;
     let image =
         pull_whole(node, puller, &resolved, reporter).with_context(|| format!("pulling {reference} ({digest})"))?;
@@ -130,6 +124,20 @@ pub fn bring(
     }
     node.set_downloaded(None)?;
     Ok(brought(Outcome::Staged))
+}
+
+/// Makes room for what comes, from what nobody needs any more.
+///
+/// A store of which nobody knows what it needs keeps everything, and is no reason to stay: what comes may be what mends it. It is
+/// refused where it does not fit.
+fn make_room(node: &Node, reporter: &Reporter) -> anyhow::Result<()> {
+    match prune(node, false) {
+        Err(DeployError::Store(error @ (StoreError::Unlisted(_) | StoreError::Composefs { .. }))) => {
+            reporter.note(&format!("No room was made: {}.", exit::chain(&error.into())));
+            Ok(())
+        }
+        other => other.map(drop).context("making room"),
+    }
 }
 
 /// Pulls, and mends what of the image is here and known to be damaged.
@@ -180,7 +188,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::args::Progress;
+    use crate::{
+        args::Progress,
+        machine::{Machine, made::release},
+    };
 
     const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
@@ -220,6 +231,24 @@ mod tests {
             }
         }
         into.sort();
+    }
+
+    #[test]
+    fn a_damaged_list_keeps_nobody_from_an_upgrade() {
+        let one = release("one");
+        let mut machine = Machine::new(&[(&one, "oci:/nowhere")]);
+        let reporter = Reporter::new(&Progress { quiet: true, progress_fd: None }).unwrap();
+        let layer = machine.store().join("streams").join(format!("oci-layer-{}", one.layers[0].0));
+        fs::write(fs::canonicalize(layer).unwrap(), b"spoilt").unwrap();
+        let before = machine.files();
+        prune(&machine.node, false).unwrap_err();
+        make_room(&machine.node, &reporter).unwrap();
+        assert_eq!(machine.files(), before);
+        // What cannot be read for another reason is an error as before.
+        machine.node.root = machine.folder.path().join("other");
+        fs::create_dir_all(machine.node.root.join("state")).unwrap();
+        fs::write(machine.node.root.join("state/deploy"), b"").unwrap();
+        make_room(&machine.node, &reporter).unwrap_err();
     }
 
     #[test]
