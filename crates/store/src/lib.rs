@@ -43,7 +43,7 @@ pub use {
     garbage::Collected,
     layer::LayerStats,
     mend::Mender,
-    needs::Contents,
+    needs::{Contents, Documents},
     open::{Store, Verity},
     scrub::{Damage, FINDINGS, Fault, RATE, Scrubbed, Watch},
     tree::{TreeFacts, digest_of_directory, object_id_of},

@@ -13,6 +13,9 @@ use crate::{
     Damage, Store, StoreError, commit::manifest_name, garbage::mounted_images, open::layer_name, scrub::Needed,
 };
 
+/// An image's manifest and configuration.
+pub type Documents = (Vec<u8>, Vec<u8>);
+
 /// What damage means for an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Contents {
@@ -182,7 +185,7 @@ impl Store {
     ///
     /// # Errors
     /// When the store cannot be looked at.
-    pub fn documents(&self, manifest: &ManifestDigest) -> Result<Option<(Vec<u8>, Vec<u8>)>, StoreError> {
+    pub fn documents(&self, manifest: &ManifestDigest) -> Result<Option<Documents>, StoreError> {
         let Some(bytes) = self.document(&manifest_name(manifest), limits::MANIFEST_BYTES, manifest.as_bytes())? else {
             return Ok(None);
         };
