@@ -102,10 +102,7 @@ pub fn run() -> anyhow::Result<()> {
 /// True while somebody holds the scrub's lock.
 fn somebody_scrubs() -> bool {
     let path = Path::new(layout::node::SYSROOT).join(layout::root::SCRUB_LOCK);
-    let locked = |file: File| match flock(&file, FlockOperation::NonBlockingLockShared) {
-        Err(Errno::WOULDBLOCK) => true,
-        _ => false,
-    };
+    let locked = |file: File| matches!(flock(&file, FlockOperation::NonBlockingLockShared), Err(Errno::WOULDBLOCK));
     OpenOptions::new().read(true).open(path).is_ok_and(locked)
 }
 

@@ -75,8 +75,8 @@ fn image(node: &Node, deployment: &Deployment) -> anyhow::Result<Finding> {
 
 /// What is mounted at / (proc(5), mountinfo: mount point fifth, source second behind the dash); the last one covers others.
 fn root_source(mountinfo: &str) -> Option<&str> {
-    let roots = mountinfo.lines().filter(|line| line.split(' ').nth(4) == Some("/"));
-    roots.last()?.split_once(" - ")?.1.split(' ').nth(1)
+    let mut roots = mountinfo.lines().filter(|line| line.split(' ').nth(4) == Some("/"));
+    roots.next_back()?.split_once(" - ")?.1.split(' ').nth(1)
 }
 
 /// The kernel on the ESP is that of the layers, and sealed for the image.

@@ -192,7 +192,7 @@ mod tests {
                 .map(|(s, counts)| examined(s, counts))
                 .collect(),
         };
-        let kept = Kept::of(&verdict, &signatures, &[index.clone()]);
+        let kept = Kept::of(&verdict, &signatures, std::slice::from_ref(&index));
         let read = Kept::from_json(&kept.to_json()).unwrap();
         assert_eq!(read, kept);
         let found: Vec<_> = read.signatures().unwrap().iter().map(|found| found.found_at().to_owned()).collect();
@@ -206,7 +206,7 @@ mod tests {
         for text in ["", "{}", r#"{"form":2,"signatures":[]}"#, r#"{"form":1,"indexes":["?"],"signatures":[]}"#] {
             assert!(Kept::from_json(text).is_err(), "{text}");
         }
-        let many = vec![r#""e30=""#; INDEXES + 1].join(",");
+        let many = [r#""e30=""#; INDEXES + 1].join(",");
         let text = format!(r#"{{"form":1,"indexes":[{many}],"signatures":[]}}"#);
         assert!(matches!(Kept::from_json(&text), Err(KeptError::TooMany { what: "indexes", .. })));
     }
