@@ -1,11 +1,13 @@
 //! The command line. Verbs and flags bear bootc's names where bootc has them; help is the doc comments.
 
+mod health;
 mod release;
 
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
+pub use health::*;
 pub use release::*;
 
 /// Installs, upgrades, proves and rolls back Rocket OS.
@@ -40,6 +42,10 @@ pub enum Verb {
     Prune(Prune),
     /// Make the health checks now, and say what they came to.
     Health(Health),
+    /// Read everything in the store again, and mend what is damaged.
+    Scrub(Scrub),
+    /// Say whether what runs is what was signed.
+    Verify(VerifyDeployment),
     /// Look at images, and make them.
     #[command(subcommand)]
     Image(Image),
@@ -386,4 +392,6 @@ pub enum Internal {
     Update,
     /// Grow the root file system to the end of its partition.
     Grow,
+    /// Start a scrub when the kernel speaks of damage.
+    WatchVerity,
 }

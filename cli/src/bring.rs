@@ -1,14 +1,17 @@
 //! Bringing an image, to boot next: resolve, judge, pull, stage. Nothing is said here; verbs do that.
 
 use anyhow::{Context as _, ensure};
-use rocketos_deploy::{Activation, Node, Roles, prune, stage};
+use rocketos_deploy::{Activation, DeployError, Node, Roles, prune, stage};
 use rocketos_model::{Follow, ManifestDigest, labels};
 use rocketos_oci::Resolved;
+use rocketos_store::{Image, StoreError};
 use rocketos_update::Release;
 
 use crate::{
+    exit,
     output::Reporter,
     pull::{self, Puller},
+    scrub::Coming,
     trust::{Guard, Judged},
 };
 
@@ -105,23 +108,26 @@ pub fn bring(
     let judged = guard.judge(puller, &resolved, None)?;
     let accepted = judged.is_accepted();
     let line = judged.in_a_line();
-    let brought = |outcome| Brought { outcome, digest, judged: Some(judged) };
     if !accepted {
-        return Ok(brought(Outcome::Refused));
+        return Ok(Brought { outcome: Outcome::Refused, digest, judged: Some(judged) });
     }
     reporter.note(&line);
     if check {
-        return Ok(brought(Outcome::Available));
+        return Ok(Brought { outcome: Outcome::Available, digest, judged: Some(judged) });
     }
     keep()?;
     pull::check_bootable(&resolved).with_context(|| format!("checking {reference}"))?;
-    // Room first for what comes, from what nobody needs any more.
-    prune(node, false).context("making room")?;
+    make_room(node, reporter)?;
     check_esp(node, &resolved)?;
     let image =
-        puller.pull(&resolved, &node.store, reporter).with_context(|| format!("pulling {reference} ({digest})"))?;
+        pull_whole(node, puller, &resolved, reporter).with_context(|| format!("pulling {reference} ({digest})"))?;
     reporter.step("Staging");
     stage(node, &image, follow, activation).with_context(|| format!("staging deployment {}", digest.deployment()))?;
+    // It boots next already; without them `verify` asks the registry.
+    if let Err(error) = judged.keep(node) {
+        reporter.note(&format!("The signatures were not kept: {}.", exit::chain(&error.into())));
+    }
+    let brought = |outcome| Brought { outcome, digest, judged: Some(judged) };
     if activation == Activation::Later {
         node.set_downloaded(Some(&digest.deployment()))?;
         return Ok(brought(Outcome::Downloaded));
@@ -129,6 +135,28 @@ pub fn bring(
     node.set_downloaded(None)?;
     node.forget_failure(&digest)?;
     Ok(brought(Outcome::Staged))
+}
+
+/// Makes room for what comes, from what nobody needs any more.
+///
+/// A store of which nobody knows what it needs keeps everything, and is no reason to stay: what comes may be what mends it. It is
+/// refused where it does not fit.
+fn make_room(node: &Node, reporter: &Reporter) -> anyhow::Result<()> {
+    match prune(node, false) {
+        Err(DeployError::Store(error @ (StoreError::Unlisted(_) | StoreError::Composefs { .. }))) => {
+            reporter.note(&format!("No room was made: {}.", exit::chain(&error.into())));
+            Ok(())
+        }
+        other => other.map(drop).context("making room"),
+    }
+}
+
+/// Pulls, and mends what of the image is here and known to be damaged.
+fn pull_whole(node: &Node, puller: &Puller, resolved: &Resolved, reporter: &Reporter) -> anyhow::Result<Image> {
+    let mending = Coming::begin(node, puller, resolved, reporter)?;
+    let image = puller.pull(resolved, &node.store, reporter)?;
+    mending.map_or(Ok(()), |mending| mending.finish(node, resolved))?;
+    Ok(image)
 }
 
 /// Refuses a kernel that the ESP has no room for before anything is fetched. It is sealed into the last layer, and does
@@ -171,7 +199,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::args::Progress;
+    use crate::{
+        args::Progress,
+        machine::{Machine, made::release},
+    };
 
     const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
@@ -211,6 +242,24 @@ mod tests {
             }
         }
         into.sort();
+    }
+
+    #[test]
+    fn a_damaged_list_keeps_nobody_from_an_upgrade() {
+        let one = release("one");
+        let mut machine = Machine::new(&[(&one, "oci:/nowhere")]);
+        let reporter = Reporter::new(&Progress { quiet: true, progress_fd: None }).unwrap();
+        let layer = machine.store().join("streams").join(format!("oci-layer-{}", one.layers[0].0));
+        fs::write(fs::canonicalize(layer).unwrap(), b"spoilt").unwrap();
+        let before = machine.files();
+        prune(&machine.node, false).unwrap_err();
+        make_room(&machine.node, &reporter).unwrap();
+        assert_eq!(machine.files(), before);
+        // What cannot be read for another reason is an error as before.
+        machine.node.root = machine.folder.path().join("other");
+        fs::create_dir_all(machine.node.root.join("state")).unwrap();
+        fs::write(machine.node.root.join("state/deploy"), b"").unwrap();
+        make_room(&machine.node, &reporter).unwrap_err();
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use rocketos_boot::BootError;
 use rocketos_deploy::DeployError;
+use rocketos_model::DeploymentId;
 use rocketos_oci::OciError;
 use rocketos_store::StoreError;
 use rocketos_trust::{PolicyError, Refused};
@@ -20,16 +21,41 @@ const FULL: u8 = 73;
 const REFUSED: u8 = 65;
 /// The registry could not be reached or did not answer (sysexits.h, EX_UNAVAILABLE).
 const UNAVAILABLE: u8 = 69;
-
 /// A required health check did not pass (sysexits.h, EX_SOFTWARE).
 const UNHEALTHY: u8 = 70;
+/// Something on the disk is damaged and was not mended (sysexits.h, EX_IOERR).
+const DAMAGED: u8 = 74;
 /// The policy does not allow the image, or cannot be read and so allows none (sysexits.h, EX_NOPERM).
 const NOT_ALLOWED: u8 = 77;
 
 /// What the codes mean, for `--help`.
 pub const HELP: &str = "Exit codes: 0 done; 1 failed; 2 wrong usage; 65 the image is not what it should be; \
-69 the registry does not answer; 70 a required health check did not pass; 73 a disk is full; 75 another rocketctl is at work; \
+69 the registry does not answer; 70 a required health check did not pass; 73 a disk is full; \
+74 something on the disk is damaged; 75 another rocketctl is at work; \
 77 the policy does not allow the image.";
+
+/// What a scrub could not mend.
+#[derive(Debug, thiserror::Error)]
+#[error("{left} things in the store are damaged; 'rocketctl status' says what else could boot")]
+pub struct Damaged {
+    /// How many.
+    pub left: usize,
+}
+
+/// What runs, or would, is not what it should be.
+#[derive(Debug, thiserror::Error)]
+#[error("deployment {deployment} is not what it should be: {failed} failed")]
+pub struct NotVerified {
+    /// Which.
+    pub deployment: DeploymentId,
+    /// Names of the checks.
+    pub failed: String,
+}
+
+/// Nobody said whether it should be.
+#[derive(Debug, thiserror::Error)]
+#[error("deployment {0} is what was installed, but whether that was signed was not asked")]
+pub struct NotAsked(pub DeploymentId);
 
 /// The error with its causes, each once.
 pub fn chain(error: &anyhow::Error) -> String {
@@ -58,7 +84,13 @@ pub fn code(error: &anyhow::Error) -> ExitCode {
 }
 
 fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
-    if cause.is::<Unbootable>() || cause.is::<NotTheRelease>() {
+    if cause.is::<Damaged>() {
+        return Some(DAMAGED);
+    }
+    if cause.is::<NotAsked>() {
+        return Some(UNAVAILABLE);
+    }
+    if cause.is::<Unbootable>() || cause.is::<NotTheRelease>() || cause.is::<NotVerified>() {
         return Some(REFUSED);
     }
     if cause.is::<Unhealthy>() {
@@ -81,6 +113,7 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     if let Some(error) = cause.downcast_ref::<StoreError>() {
         return match error {
             StoreError::Busy { .. } => Some(LOCKED),
+            StoreError::Unlisted(_) => Some(DAMAGED),
             StoreError::DiffId { .. } | StoreError::NotSealed { .. } | StoreError::Layer(_) => Some(REFUSED),
             error if error.is_full() => Some(FULL),
             _ => None,

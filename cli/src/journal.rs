@@ -12,6 +12,8 @@
 //! | [`UNHEALTHY`] | a release that proved itself before does not do its work |
 //! | [`LOADER`] | the image's loader is tried, or kept |
 //! | [`LOADER_FAILED`] | it did not come up |
+//! | [`KERNEL_SAW_DAMAGE`] | the kernel speaks of damage, and a scrub begins |
+//! | [`SCRUBBED`] | a scrub found damage; what became of it |
 
 use log::{Level, Record};
 use systemd_journal_logger::JournalLog;
@@ -22,6 +24,10 @@ pub const BEFORE_ITS_TURN: &str = "7e1f6c52b6a9473c8f2ad3b0c1d94e6a";
 pub const STAGED: &str = "3f0c9d8e5b7a4d21a6e4f19b72c85d03";
 /// The node reboots into what boots next.
 pub const REBOOTING: &str = "b95a2e7140c84f6db3d7e8a6f05c1b92";
+/// The kernel speaks of damage, and a scrub begins.
+pub const KERNEL_SAW_DAMAGE: &str = "8c2f4b61d7e94a0c95b13e60fa7d2c48";
+/// A scrub found damage.
+pub const SCRUBBED: &str = "d1c3b7a05e6f4f0f9b1c7f3a2e846d5b";
 
 /// A release did its work until the end of its soak.
 pub const GOOD: &str = "51c0d7b8a3e94f0f9a6b1e2d7c48f530";

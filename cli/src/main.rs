@@ -14,10 +14,15 @@ mod host;
 mod journal;
 mod keys;
 mod loader;
+#[cfg(test)]
+mod machine;
 mod output;
 mod publisher;
 mod pull;
+mod scrub;
 mod trust;
+mod verify;
+mod watch;
 
 use std::process::ExitCode;
 

@@ -1,11 +1,11 @@
 //! Bringing an image into the store: where `oci` ends and `store` begins.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use anyhow::{Context as _, ensure};
-use rocketos_model::{ImageReference, ReferenceError, labels};
-use rocketos_oci::{Reader, ReaderConfig, Resolved};
-use rocketos_store::{Image, Store};
+use rocketos_model::{DiffId, ImageReference, ManifestDigest, ReferenceError, labels};
+use rocketos_oci::{FetchStats, Reader, ReaderConfig, Resolved};
+use rocketos_store::{Image, Mender, Store};
 use tokio::runtime::Runtime;
 
 use crate::output::Reporter;
@@ -29,15 +29,34 @@ pub struct Puller {
 impl Puller {
     /// Configured as the machine's container tools are.
     pub fn new() -> anyhow::Result<Self> {
-        let runtime = runtime()?;
-        let reader = Reader::new(ReaderConfig::system())?;
-        Ok(Self { runtime, reader })
+        Self::with(ReaderConfig::system())
+    }
+
+    /// Configured as `config` says.
+    pub fn with(config: ReaderConfig) -> anyhow::Result<Self> {
+        Ok(Self { runtime: runtime()?, reader: Reader::new(config)? })
     }
 
     /// Fetches manifest and configuration. The reference in what comes back says where that was: a local path in it is
     /// absolute and free of links.
     pub fn resolve(&self, reference: &ImageReference) -> anyhow::Result<Resolved> {
         Ok(self.wait(self.reader.resolve(&located(reference)?))?)
+    }
+
+    /// The same of the very manifest `digest`, whatever tags say by now.
+    pub fn resolve_exactly(&self, reference: &ImageReference, digest: ManifestDigest) -> anyhow::Result<Resolved> {
+        Ok(self.wait(self.reader.resolve_exactly(&located(reference)?, digest))?)
+    }
+
+    /// Brings layers again, for a mender.
+    pub fn fetch_again(
+        &self,
+        resolved: &Resolved,
+        layers: &BTreeSet<DiffId>,
+        mender: &Mender,
+        reporter: &Reporter,
+    ) -> anyhow::Result<FetchStats> {
+        Ok(self.wait(self.reader.fetch_again(resolved, layers, mender, reporter))?)
     }
 
     /// Reads registries, for what is not an image.

@@ -2,6 +2,7 @@
 //!
 //! Every verb that brings an image asks here after resolving it and before anything is fetched or written.
 
+mod judged;
 mod signatures;
 
 use std::path::{Path, PathBuf};
@@ -10,9 +11,9 @@ use anyhow::Context as _;
 use rocketos_deploy::{DeployError, Node, Remembered, Roles, roles};
 use rocketos_model::{ImageReference, ManifestDigest, layout};
 use rocketos_oci::Resolved;
-use rocketos_trust::{Outcome, Policy, Subject, Verdict, judge};
-use serde_json::{Value, json};
+use rocketos_trust::{Kept, KeptError, Outcome, Policy, Subject, Verdict, judge};
 
+pub use self::judged::Judged;
 use self::signatures::Found;
 use crate::{output::Reporter, pull::Puller};
 
@@ -41,17 +42,8 @@ enum Origin {
 /// A policy at work.
 #[derive(Debug)]
 pub struct Guard {
-    policy: Policy,
+    pub(crate) policy: Policy,
     origin: Origin,
-}
-
-/// A verdict, and through which index it was reached.
-#[derive(Debug)]
-pub struct Judged {
-    /// Of the manifest, or of the index.
-    pub verdict: Verdict,
-    /// The image's manifest.
-    pub manifest: ManifestDigest,
 }
 
 impl Guard {
@@ -123,16 +115,19 @@ impl Guard {
         let manifest = resolved.manifest_digest;
         let mut refused = Vec::new();
         // The manifest first; then whatever led to it: who signs an index signs what it names.
-        for bytes in std::iter::once(&resolved.manifest).chain(&resolved.indexes) {
+        for (at, bytes) in std::iter::once(&resolved.manifest).chain(&resolved.indexes).enumerate() {
             let subject = Subject::of(bytes);
             let verdict = self.look(judge(&self.policy, &resolved.reference, &subject, &[]));
             if verdict.demands.is_empty() {
-                return Ok(Judged { verdict, manifest });
+                return Ok(Judged { verdict, manifest, kept: None });
             }
             let found = puller.wait(find(puller, resolved, also, subject.digest()));
             let verdict = judge(&self.policy, &resolved.reference, &subject, &found.signatures);
             match (verdict.outcome, found.failure) {
-                (Outcome::Signed, _) => return Ok(Judged { verdict, manifest }),
+                (Outcome::Signed, _) => {
+                    let kept = Some(Kept::of(&verdict, &found.signatures, &resolved.indexes[..at]));
+                    return Ok(Judged { verdict, manifest, kept });
+                }
                 // What did not answer may have what is missing: no verdict.
                 (_, Some(failure)) => {
                     let what = format!("looking for signatures of {} ({})", resolved.reference, subject.digest());
@@ -143,7 +138,23 @@ impl Guard {
         }
         // Of several refusals the one that found something says most.
         let at = refused.iter().position(|verdict| !verdict.signatures.is_empty()).unwrap_or(0);
-        Ok(Judged { verdict: refused.swap_remove(at), manifest })
+        Ok(Judged { verdict: refused.swap_remove(at), manifest, kept: None })
+    }
+
+    /// What the policy says of an image that is here, by the signatures that were kept when it came.
+    pub fn judge_kept(
+        &self,
+        reference: &ImageReference,
+        manifest: &[u8],
+        kept: Option<&Kept>,
+    ) -> Result<Judged, KeptError> {
+        let own = Subject::of(manifest).digest();
+        let (subject, signatures) = match kept {
+            Some(kept) => (kept.subject(manifest)?, kept.signatures()?),
+            None => (Subject::of(manifest), Vec::new()),
+        };
+        let verdict = self.look(judge(&self.policy, reference, &subject, &signatures));
+        Ok(Judged { verdict, manifest: own, kept: kept.cloned() })
     }
 
     /// Judges, says what decided, and passes only what is accepted.
@@ -219,43 +230,6 @@ fn same_repository(one: &ImageReference, other: &ImageReference) -> bool {
         _ => None,
     };
     repository(one) == repository(other)
-}
-
-impl Judged {
-    /// True where an index was signed that names the manifest.
-    fn through_index(&self) -> bool {
-        self.verdict.manifest_digest != self.manifest
-    }
-
-    /// True where the image may be brought.
-    pub fn is_accepted(&self) -> bool {
-        self.verdict.require().is_ok()
-    }
-
-    /// What decided, in a line.
-    pub fn in_a_line(&self) -> String {
-        let verdict = &self.verdict;
-        let word = if verdict.outcome == Outcome::Refused { "Refused" } else { "Accepted" };
-        let through = match self.through_index() {
-            true => format!(", which the index {} names", verdict.manifest_digest),
-            false => String::new(),
-        };
-        format!("{word} {} ({}{through}): {}.", verdict.reference, self.manifest, verdict.reason)
-    }
-
-    /// Everything that was looked at, for people.
-    pub fn in_words(&self) -> String {
-        let text = self.verdict.to_string();
-        match self.through_index() {
-            true => format!("{text}the index {} names the manifest {}\n", self.verdict.manifest_digest, self.manifest),
-            false => text,
-        }
-    }
-
-    /// The same, for programs.
-    pub fn document(&self) -> Value {
-        json!({ "manifestDigest": self.manifest, "throughIndex": self.through_index(), "verdict": self.verdict })
-    }
 }
 
 #[cfg(test)]

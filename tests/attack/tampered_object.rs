@@ -6,7 +6,7 @@ use rocketos_tests::fixture::{BOOT, Fixture};
 use rocketos_tests::{OfflineDisk, Progress};
 
 /// A file that nothing reads while booting.
-const VICTIM: &str = "/usr/bin/strace";
+pub const VICTIM: &str = "/usr/bin/strace";
 
 #[test]
 fn a_changed_byte_gives_eio() -> Result<()> {
@@ -32,7 +32,7 @@ fn a_changed_byte_gives_eio() -> Result<()> {
 }
 
 /// The path of the object that holds a file of the first release.
-fn object_of(offline: &OfflineDisk, path: &str) -> Result<String> {
+pub fn object_of(offline: &OfflineDisk, path: &str) -> Result<String> {
     let image = "localhost/rocketos/dev:1.0.0";
     let file = tempfile::NamedTempFile::new()?;
     rocketos_tests::images::copy_out(image, path, file.path())?;

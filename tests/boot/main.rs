@@ -5,3 +5,4 @@ mod failing;
 mod health;
 mod life;
 mod loader;
+mod scrub;

@@ -44,12 +44,15 @@ fn text(args: &[&str]) -> Result<String> {
 #[test]
 fn every_verb_has_help() -> Result<()> {
     let help = text(&["--help"])?;
-    for verb in ["install", "upgrade", "switch", "rollback", "status", "pin", "unpin", "prune", "image", "release"] {
+    for verb in [
+        "install", "upgrade", "switch", "rollback", "status", "pin", "unpin", "prune", "scrub", "verify", "image",
+        "release",
+    ] {
         ensure!(help.contains(&format!("\n  {verb}")), "--help does not list {verb}:\n{help}");
         ensure!(text(&[verb, "--help"])?.contains("Usage: rocketctl"), "{verb} has no help");
     }
     ensure!(!help.contains("internal"), "units' verbs are shown:\n{help}");
-    for code in [1, 2, 65, 69, 73, 75, 77] {
+    for code in [1, 2, 65, 69, 73, 74, 75, 77] {
         ensure!(help.contains(&format!("{code} ")), "--help does not explain exit code {code}");
     }
     for (verb, flags) in [
@@ -57,6 +60,8 @@ fn every_verb_has_help() -> Result<()> {
         ("switch", &["--transport", "--apply", "--retain"]),
         ("status", &["--json", "--format", "--format-version", "--booted"]),
         ("rollback", &["--to", "--apply"]),
+        ("scrub", &["--no-repair", "--rate", "--apply", "--json"]),
+        ("verify", &["--full", "--offline", "--json"]),
     ] {
         let help = text(&[verb, "--help"])?;
         for flag in flags {
@@ -101,7 +106,16 @@ fn wrong_usage_ends_with_two() -> Result<()> {
 
 #[test]
 fn says_that_this_is_no_node() -> Result<()> {
-    for verb in [&["status"][..], &["upgrade"], &["rollback"], &["prune"], &["pin", "ab"], &["unpin", "ab"]] {
+    for verb in [
+        &["status"][..],
+        &["upgrade"],
+        &["rollback"],
+        &["prune"],
+        &["scrub"],
+        &["verify"],
+        &["pin", "ab"],
+        &["unpin", "ab"],
+    ] {
         refuses(verb, 1, &["this machine was not booted from Rocket OS", "'rocketctl install'"])?;
     }
     Ok(())

@@ -3,7 +3,7 @@
 //! | program | for |
 //! |---|---|
 //! | `systemd-repart` | partitioning and formatting at install |
-//! | `systemctl` | rebooting, and what systemd says of units |
+//! | `systemctl` | rebooting, starting a scrub, and what systemd says of units |
 //! | those of health checks | checks of the kind `command`, and greenboot's |
 //! | the one of `--signer` or `exec:` | signing with a key that is not in a file |
 //! | `pkcs11-tool` | signing with a key in a token |

@@ -64,3 +64,18 @@ fn names(arguments: &[&str], column: usize) -> anyhow::Result<String> {
     let names: Vec<&str> = text.lines().filter_map(|line| line.split_whitespace().nth(column)).collect();
     Ok(if names.is_empty() { "none".to_owned() } else { names.join(", ") })
 }
+
+/// Has a unit started, and does not wait for it. That PID 1 will not start it, such as one that is masked, is said and is no
+/// error.
+pub fn start(unit: &str) -> anyhow::Result<()> {
+    let doing = || format!("starting 'systemctl start {unit}'");
+    let status = Command::new("systemctl").args(["start", "--no-block", unit]).status().with_context(doing)?;
+    match status.code() {
+        Some(0) => Ok(()),
+        Some(_) => {
+            eprintln!("'systemctl start {unit}' failed with {status}");
+            Ok(())
+        }
+        None => bail!("'systemctl start {unit}' was ended by {status}"),
+    }
+}

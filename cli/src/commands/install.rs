@@ -18,7 +18,7 @@ use crate::{
     channel,
     output::Reporter,
     pull::{self, Puller},
-    trust::Guard,
+    trust::{Guard, Judged},
 };
 
 /// Where podman tells a container what it is.
@@ -147,14 +147,14 @@ fn find(
     from: &ImageReference,
     follow: &Follow,
     reporter: &Reporter,
-) -> anyhow::Result<(Puller, Resolved)> {
+) -> anyhow::Result<(Puller, Resolved, Judged)> {
     let guard = Guard::given_or(source.policy.as_deref(), Guard::of_installer)?;
     reporter.note(&guard.describe());
     let puller = Puller::new()?;
     let resolved = puller.resolve(from).with_context(|| format!("resolving {from}"))?;
-    guard.require(&puller, &resolved, Some(&follow.image), reporter)?;
+    let judged = guard.require(&puller, &resolved, Some(&follow.image), reporter)?;
     pull::check_bootable(&resolved).with_context(|| format!("checking {from}"))?;
-    Ok((puller, resolved))
+    Ok((puller, resolved, judged))
 }
 
 fn to_disk(args: &ToDisk) -> anyhow::Result<()> {
@@ -165,12 +165,12 @@ fn to_disk(args: &ToDisk) -> anyhow::Result<()> {
     let loader = loader()?;
     prepare_spool(&from)?;
     let reporter = Reporter::new(&args.source.progress)?;
-    let (puller, resolved) = find(&args.source, &from, &follow, &reporter)?;
+    let (puller, resolved, judged) = find(&args.source, &from, &follow, &reporter)?;
 
     reporter.step("Partitioning");
     repart::partition(&args.device, args.separate_var)?;
     let node = open_new_disk(&args.device, &loader)?;
-    deploy(&node, &puller, &resolved, &follow, &reporter)?;
+    deploy(&node, &puller, (&resolved, &judged), &follow, &reporter)?;
     println!("Installed {from} ({}) to {}.", resolved.manifest_digest, args.device.display());
     Ok(())
 }
@@ -195,9 +195,9 @@ fn to_filesystem(args: &ToFilesystem) -> anyhow::Result<()> {
     let loader = loader()?;
     prepare_spool(&from)?;
     let reporter = Reporter::new(&args.source.progress)?;
-    let (puller, resolved) = find(&args.source, &from, &follow, &reporter)?;
+    let (puller, resolved, judged) = find(&args.source, &from, &follow, &reporter)?;
     let node = populate(root, &esp, &loader, Verity::Required)?;
-    deploy(&node, &puller, &resolved, &follow, &reporter)?;
+    deploy(&node, &puller, (&resolved, &judged), &follow, &reporter)?;
     println!("Installed {from} ({}) to {}.", resolved.manifest_digest, root.display());
     Ok(())
 }
@@ -205,7 +205,7 @@ fn to_filesystem(args: &ToFilesystem) -> anyhow::Result<()> {
 fn deploy(
     node: &Node,
     puller: &Puller,
-    resolved: &Resolved,
+    (resolved, judged): (&Resolved, &Judged),
     follow: &Follow,
     reporter: &Reporter,
 ) -> anyhow::Result<()> {
@@ -213,6 +213,7 @@ fn deploy(
     let image = puller.pull(resolved, &node.store, reporter).context("pulling the image")?;
     reporter.step("Staging");
     stage(node, &image, follow, Activation::Good).context("staging the first deployment")?;
+    judged.keep(node)?;
     reporter.step("Writing everything to the disk");
     node.flush()?;
     reporter.finish();

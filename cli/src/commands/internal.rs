@@ -20,6 +20,7 @@ pub fn run(verb: &Internal) -> anyhow::Result<()> {
         Internal::Deadline => health::deadline(),
         Internal::Stranded => health::stranded(),
         Internal::Update => update(),
+        Internal::WatchVerity => crate::watch::run(),
         Internal::Grow => {
             println!("The root file system has {}.", HumanBytes(grow_root()?));
             Ok(())

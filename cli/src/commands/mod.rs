@@ -10,7 +10,9 @@ mod pin;
 mod prune;
 mod release;
 mod rollback;
+mod scrub;
 mod status;
+mod verify;
 
 pub use prune::report as report_pruned;
 
@@ -28,6 +30,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Verb::Unpin(verb) => pin::unpin(&verb),
         Verb::Prune(verb) => prune::run(&verb),
         Verb::Health(verb) => health::run(&verb),
+        Verb::Scrub(verb) => scrub::run(&verb),
+        Verb::Verify(verb) => verify::run(&verb),
         Verb::Image(verb) => image::run(&verb),
         Verb::Release(verb) => release::run(&verb),
         Verb::Completions { shell } => completions::completions(shell),

@@ -1,7 +1,7 @@
 //! `status`.
 
 use chrono::Utc;
-use rocketos_deploy::{Deployment, Failure, Node, Roles, roles};
+use rocketos_deploy::{Deployment, Failure, Node, Roles, mended_in_use, roles};
 use rocketos_health::Report;
 use serde_json::json;
 
@@ -37,13 +37,15 @@ pub fn run(args: &Status) -> anyhow::Result<()> {
         let text = exit::chain(&error);
         (format!("unknown: {text}"), json!({ "error": text }))
     });
+    let (damaged, mended) = (node.scrubbed()?.damage.len(), mended_in_use()?.len());
     match args.json || args.format == Some(Format::Json) {
         true => {
             let said = outlook.as_ref().map(|(_, said)| said);
-            println!(
-                "{}",
-                host::document(&roles, downloaded.as_ref(), said, Some(&itself.1), Some(&health), Some(&loader.1))
-            );
+            let mut document =
+                host::document(&roles, downloaded.as_ref(), said, Some(&itself.1), Some(&health), Some(&loader.1));
+            document["status"]["rocketos"]["damaged"] = json!(damaged);
+            document["status"]["rocketos"]["rebootNeeded"] = json!(mended > 0);
+            println!("{document}");
         }
         false => {
             print!("{}", human(&roles));
@@ -60,6 +62,12 @@ pub fn run(args: &Status) -> anyhow::Result<()> {
                     "failed here: {} ({manifest_digest}) at {when}: {reason}",
                     version.as_deref().unwrap_or("unknown")
                 );
+            }
+            if damaged > 0 {
+                println!("damaged: {damaged} things in the store; 'rocketctl scrub' says which, and mends what it can");
+            }
+            if mended > 0 {
+                println!("reboot needed: {mended} objects were mended, and what runs may have them open as they were");
             }
         }
     }

@@ -126,6 +126,17 @@ impl Esp {
         files::remove(&self.top, &entry.name.path())
     }
 
+    /// True when an entry is what [`Esp::add_entry`] would write for this kernel, whatever its title: no later hand, and no
+    /// damage, is in it.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn is_sound(&self, entry: &Entry, uki: &str) -> Result<bool, BootError> {
+        let found = files::read(&self.top, &entry.name.path(), limits::ENTRY_BYTES)?;
+        let title = self.title(entry)?.unwrap_or_default();
+        Ok(found == text(&entry.name, &title, uki).as_bytes())
+    }
+
     /// The title of an entry, for people.
     ///
     /// # Errors
@@ -169,6 +180,8 @@ mod tests {
         assert_eq!(esp.entries().unwrap(), [second.clone(), first.clone()]);
         assert_eq!(second.name.to_string(), format!("rocketos-000002-{}+3.conf", id("bb")));
         assert_eq!(esp.title(&first).unwrap().as_deref(), Some("Rocket OS 1"));
+        assert!(esp.is_sound(&first, "k.efi").unwrap());
+        assert!(!esp.is_sound(&first, "other.efi").unwrap());
     }
 
     #[test]

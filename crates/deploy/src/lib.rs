@@ -22,6 +22,7 @@ mod reboot_lock;
 mod remembered;
 mod roles;
 mod rollback;
+mod scrub;
 mod stage;
 
 pub use disk::{DiskError, SMALLEST, check_disk, check_kernel};
@@ -38,4 +39,5 @@ pub use remembered::Remembered;
 pub use rocketos_sys::memory::share_one_heap;
 pub use roles::{Deployment, Roles, roles};
 pub use rollback::{bless, give_try_back, rollback};
+pub use scrub::{Health, has_to_leave, healths, mended_in_use, note_mended, prefer_whole};
 pub use stage::{Activation, Staged, follow, stage};

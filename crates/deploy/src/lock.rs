@@ -4,7 +4,7 @@ use std::{
     fmt,
     fs::{self, File, OpenOptions},
     io::{Read, Seek, Write},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use rocketos_model::layout;
@@ -46,7 +46,18 @@ impl Lock {
     /// # Errors
     /// [`DeployError::Locked`] where somebody has it; it is not waited for.
     pub fn take(root: &Path, verb: &str) -> Result<Self, DeployError> {
-        let path = root.join(layout::root::LOCK);
+        Self::take_at(root.join(layout::root::LOCK), verb)
+    }
+
+    /// Takes the lock of whoever scrubs: others go on meanwhile.
+    ///
+    /// # Errors
+    /// As [`Lock::take`].
+    pub fn take_to_scrub(root: &Path) -> Result<Self, DeployError> {
+        Self::take_at(root.join(layout::root::SCRUB_LOCK), "scrub")
+    }
+
+    fn take_at(path: PathBuf, verb: &str) -> Result<Self, DeployError> {
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).map_err(DeployError::io("making", parent))?;
         }

@@ -7,7 +7,7 @@ use std::{
 
 use rocketos_boot::Esp;
 use rocketos_model::{Booted, DeploymentId, Origin, layout};
-use rocketos_store::{Store, Verity};
+use rocketos_store::{Store, StoreError, Verity};
 use rocketos_sys::mount::{Access, MountOption, clone_tree, fd_path, mount_device, set_access};
 
 use crate::{DeployError, Lock, files};
@@ -86,6 +86,21 @@ impl Node {
         Ok((opened.node()?, lock))
     }
 
+    /// The same disk, to mend its store, with the lock that keeps other scrubs away and nobody else: an upgrade goes on
+    /// meanwhile. A store that does not say what it is any more is told.
+    ///
+    /// # Errors
+    /// As [`Node::locked`].
+    pub fn to_scrub() -> Result<(Self, Lock), DeployError> {
+        let opened = Opened::new(Access::Writable)?;
+        let lock = Lock::take_to_scrub(&opened.root())?;
+        let store = opened.root().join(layout::root::STORE);
+        if let Err(StoreError::Open { .. } | StoreError::Insecure { .. }) = Store::open(&store, Verity::Required) {
+            Store::renew_metadata(&store, Verity::Required)?;
+        }
+        Ok((opened.node()?, lock))
+    }
+
     /// A disk whose file systems the caller has mounted.
     ///
     /// # Errors
@@ -122,6 +137,23 @@ impl Node {
             return Ok(None);
         };
         toml::from_str(&text).map(Some).map_err(|error| DeployError::Format { path, source: error.into() })
+    }
+
+    /// Keeps the signatures by which a deployment was accepted, for whoever asks later and has no network.
+    ///
+    /// # Errors
+    /// When the disk cannot be written.
+    pub fn keep_signatures(&self, deployment: &DeploymentId, text: &str) -> Result<(), DeployError> {
+        let directory = self.root.join(layout::deployment_dir(deployment));
+        files::write(&directory.join(layout::deployment::SIGNATURES), text.as_bytes())
+    }
+
+    /// What [`Node::keep_signatures`] kept.
+    ///
+    /// # Errors
+    /// When the disk cannot be read.
+    pub fn signatures(&self, deployment: &DeploymentId) -> Result<Option<String>, DeployError> {
+        files::read(&self.root.join(layout::deployment_dir(deployment)).join(layout::deployment::SIGNATURES))
     }
 
     /// Every deployment with a state directory.

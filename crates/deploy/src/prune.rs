@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use rocketos_model::{DeploymentId, ManifestDigest, layout};
-use rocketos_store::Collected;
+use rocketos_store::{Collected, StoreError};
 
 use crate::{DeployError, Node, Roles, files, roles::roles};
 
@@ -32,7 +32,8 @@ fn kept(roles: &Roles, downloaded: Option<DeploymentId>) -> BTreeSet<DeploymentI
 /// Interrupted, it is finished by the next one.
 ///
 /// # Errors
-/// When anything cannot be read; then nothing more is removed.
+/// When anything cannot be read; then nothing more is removed. Where an image that stays has lost its name or a list of
+/// what it needs, the objects stay.
 pub fn prune(node: &Node, dry_run: bool) -> Result<Pruned, DeployError> {
     let roles = roles(node)?;
     let keep = kept(&roles, node.downloaded()?);
@@ -66,6 +67,12 @@ pub fn prune(node: &Node, dry_run: bool) -> Result<Pruned, DeployError> {
         for id in &gone {
             files::remove(&node.root.join(layout::deployment_dir(id)))?;
             node.unpin(id)?;
+        }
+    }
+    // What the store does not name, its collection would take from a deployment that stays.
+    for image in &keep_images {
+        if !node.store.has_image(image)? {
+            return Err(StoreError::Unlisted(*image).into());
         }
     }
     let collected = node.store.collect_garbage(dry_run)?;

@@ -9,15 +9,16 @@ mod support;
 
 use std::{
     env, fs,
+    io::Cursor,
     os::unix::process::ExitStatusExt as _,
     path::Path,
     process::{Command, Stdio},
 };
 
 use rocketos_boot::uki;
-use rocketos_deploy::{Activation, Node, bless, prune, rollback, stage};
+use rocketos_deploy::{Activation, DeployError, Node, bless, prune, rollback, stage};
 use rocketos_model::{Booted, cmdline};
-use rocketos_store::Verity;
+use rocketos_store::{Scrubbed, StoreError, Verity};
 use support::{Closed, Machine, assert_same, image::release, reference};
 
 /// Says to the child what to do, on which root partition, on which ESP, having booted what.
@@ -48,8 +49,29 @@ fn act(verb: &str, node: &Node) {
             rollback(node, Some(&other)).map(drop).unwrap();
         }
         "prune" => prune(node, false).map(drop).unwrap(),
+        "pull" => {
+            let release = release("2");
+            for (id, tar) in &release.layers {
+                node.store.import_layer(id, &mut Cursor::new(tar)).unwrap();
+            }
+            node.store.commit_image(&release.manifest, &release.config).map(drop).unwrap();
+        }
+        "mend" => mend(node),
         other => panic!("'{other}' is no command"),
     }
+}
+
+/// What `scrub` does, with every layer at hand.
+fn mend(node: &Node) {
+    let release = release("1");
+    let damage = node.store.scrub(Scrubbed::default(), None, &mut ()).unwrap().damage;
+    let mender = node.store.mender(&damage).unwrap();
+    mender.mend_by_itself().unwrap();
+    let contents = node.store.contents(&release.digest, &release.composefs, &mender.left()).unwrap();
+    for (id, tar) in release.layers.iter().filter(|(id, _)| contents.wanting.contains(id)) {
+        mender.import_layer(id, &mut Cursor::new(tar)).unwrap();
+    }
+    mender.commit_image(&release.manifest, &release.config).map(drop).unwrap();
 }
 
 fn is_old(node: &Node, image: &rocketos_model::ManifestDigest) -> bool {
@@ -171,6 +193,65 @@ fn two_good() -> Machine {
 #[test]
 fn rolling_back_may_die_anywhere() {
     dies_anywhere("rollback", 4, &two_good());
+}
+
+#[test]
+fn a_pull_that_dies_anywhere_keeps_no_prune_away() {
+    let machine = Machine::new().running(&release("1"));
+    let expected = machine.files();
+    let mut deaths = 0;
+    for call in CALLS {
+        for at in 1..MANY {
+            let closed = machine.copy().close();
+            if survives("pull", &closed, call, at) {
+                break;
+            }
+            let machine = closed.open();
+            deaths += 1;
+            let when = format!("pull, killed at {call} {at}");
+            prune(&machine.node, false).unwrap_or_else(|error| panic!("{when}: {error}"));
+            boots(&machine, &when);
+            let mut files = machine.files();
+            files.retain(|name, content| expected.contains_key(name) || content.is_some());
+            assert_same(&files, &expected, &when);
+        }
+    }
+    assert!(deaths >= 20, "{deaths}");
+}
+
+#[test]
+fn a_mending_that_dies_anywhere_loses_nothing_to_a_prune() {
+    let one = release("1");
+    let machine = Machine::new().running(&one);
+    let expected = machine.files();
+    let store = machine.root().join("composefs");
+    let list = fs::canonicalize(store.join("streams").join(format!("oci-layer-{}", one.layers[0].0))).unwrap();
+    let image = fs::canonicalize(store.join("images").join(one.composefs.to_hex())).unwrap();
+    for bad in [list, image] {
+        fs::write(bad, b"spoilt").unwrap();
+    }
+    let mut deaths = 0;
+    for call in CALLS {
+        for at in 1..MANY {
+            let closed = machine.copy().close();
+            if survives("mend", &closed, call, at) {
+                break;
+            }
+            let machine = closed.open();
+            deaths += 1;
+            let when = format!("mend, killed at {call} {at}");
+            match prune(&machine.node, false) {
+                Ok(_) | Err(DeployError::Store(StoreError::Unlisted(_))) => {}
+                Err(error) => panic!("{when}: {error}"),
+            }
+            mend(&machine.node);
+            prune(&machine.node, false).unwrap_or_else(|error| panic!("{when}: {error}"));
+            let mut files = machine.files();
+            files.retain(|name, content| expected.contains_key(name) || content.is_some());
+            assert_same(&files, &expected, &when);
+        }
+    }
+    assert!(deaths >= 10, "{deaths}");
 }
 
 #[test]

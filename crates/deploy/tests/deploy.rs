@@ -133,6 +133,21 @@ fn pinned_survives_until_unpinned() {
 }
 
 #[test]
+fn what_lost_its_name_is_not_pruned() {
+    let machine = Machine::new().running(&release("1"));
+    let image = machine.node.store.images().unwrap()[0];
+    let before = machine.files();
+    machine.node.store.remove_image(&image).unwrap();
+    for dry_run in [true, false] {
+        let error = prune(&machine.node, dry_run).unwrap_err();
+        assert!(error.to_string().contains("rocketctl scrub"), "{error}");
+    }
+    machine.pull(&release("1")).unwrap();
+    prune(&machine.node, false).unwrap();
+    support::assert_same(&machine.files(), &before, "named again");
+}
+
+#[test]
 fn downloaded_waits_until_it_is_activated() {
     let [first, second] = ["1", "2"].map(release);
     let mut machine = Machine::new().running(&first);

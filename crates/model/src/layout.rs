@@ -43,6 +43,10 @@ pub mod root {
     pub const TRUST: &str = "state/rocketos/trust";
     /// Who holds the reboot lock of a fleet: this node, while the file is there.
     pub const REBOOT_LOCK: &str = "state/rocketos/reboot-lock";
+    /// How far the last scrub came, and what it left.
+    pub const SCRUB: &str = "state/rocketos/scrub";
+    /// Who scrubs now.
+    pub const SCRUB_LOCK: &str = "state/rocketos/scrub-lock";
     /// `/var` of every deployment, unless it has a partition.
     pub const VAR: &str = "state/os/default/var";
 }
@@ -55,6 +59,8 @@ pub mod deployment {
     pub const VERDICT: &str = "verdict";
     /// Upper and work directory of a persistent /etc, where the image asks for one.
     pub const ETC: &str = "etc";
+    /// The signatures by which it was accepted.
+    pub const SIGNATURES: &str = "signatures";
 }
 
 /// Names inside the directory of a place of release metadata.
@@ -125,6 +131,10 @@ pub mod node {
     pub const HEALTH: &str = "/run/rocketos/health.json";
     /// What the initramfs found: [`crate::Booted`].
     pub const BOOTED: &str = "/run/rocketos/booted.toml";
+    /// Objects that were mended while what runs had the damaged ones open; gone with the next boot.
+    pub const MENDED: &str = "/run/rocketos/mended";
+    /// There where the next scrub has to begin at the beginning.
+    pub const SCRUB_ANEW: &str = "/run/rocketos/scrub-anew";
 }
 
 /// A deployment's directory on the root partition.
@@ -169,6 +179,8 @@ mod tests {
             root::PINS,
             root::FAILED,
             root::REBOOT_LOCK,
+            root::SCRUB,
+            root::SCRUB_LOCK,
             root::VAR,
             esp::ENTRIES,
             esp::LOADER_CONF,
@@ -189,7 +201,7 @@ mod tests {
             let path = format!("{}/<place>/{}/<name>/{name}", root::TRUST, trust::CHANNELS);
             assert!(PAGE.contains(&path), "docs/disk-layout.md lacks {path}");
         }
-        for name in [deployment::ORIGIN, deployment::VERDICT, deployment::ETC] {
+        for name in [deployment::ORIGIN, deployment::VERDICT, deployment::ETC, deployment::SIGNATURES] {
             let path = format!("{}/<id>/{name}", root::DEPLOY);
             assert!(PAGE.contains(&path), "docs/disk-layout.md lacks {path}");
         }

@@ -4,13 +4,14 @@
 //! channel of a few pieces. A file is read by the thread itself.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
-use rocketos_store::{LayerStats, Store, StoreError};
+use rocketos_model::DiffId;
+use rocketos_store::{LayerStats, Mender, Store, StoreError};
 use tokio::{sync::mpsc, time};
 
 use crate::{
@@ -34,6 +35,22 @@ impl Drop for StopOnDrop {
     }
 }
 
+/// Where a layer's tar stream goes.
+#[derive(Clone)]
+enum Into {
+    Store(Store),
+    Mender(Mender),
+}
+
+impl Into {
+    fn import(&self, layer: &DiffId, tar: &mut dyn std::io::Read) -> Result<LayerStats, StoreError> {
+        match self {
+            Self::Store(store) => store.import_layer(layer, tar),
+            Self::Mender(mender) => mender.import_layer(layer, tar),
+        }
+    }
+}
+
 impl Reader {
     /// Brings every layer that the store lacks into it.
     ///
@@ -49,44 +66,69 @@ impl Reader {
         store: &Store,
         progress: &dyn Progress,
     ) -> Result<FetchStats, OciError> {
-        let mut stats = FetchStats::default();
-        let mut wanted = Vec::new();
+        let (mut present_layers, mut wanted) = (0, Vec::new());
         for (at, layer) in resolved.distinct() {
             if store.has_layer(&layer.diff_id).map_err(OciError::Lookup)? {
                 progress.layer_skipped(layer);
-                stats.present_layers += 1;
+                present_layers += 1;
             } else {
                 wanted.push((at, layer));
             }
         }
-        // The longest first, so that the last ones are short and end together.
-        wanted.sort_by_key(|(_, layer)| std::cmp::Reverse(layer.size));
-        let mut wanted = VecDeque::from(wanted);
-        // Every thread holds the sender; when the last one is done, the receiver hears of it.
-        let (alive, mut all_done) = mpsc::channel::<()>(1);
-        let mut running = FuturesUnordered::new();
-        let mut outcome = Ok(());
-        loop {
-            while running.len() < resolved.source.parallel(LAYERS_AT_ONCE)
-                && let Some((at, layer)) = wanted.pop_front()
-            {
-                running.push(fetch_layer(resolved, at, layer, store, progress, alive.clone()));
-            }
-            match running.next().await {
-                Some(Ok((layer, imported))) => add(&mut stats, layer, imported),
-                Some(Err(error)) => {
-                    outcome = Err(error);
-                    break;
-                }
-                None => break,
-            }
-        }
-        drop(running);
-        drop(alive);
-        // Nothing is written any more when this returns.
-        all_done.recv().await;
-        outcome.map(|()| stats)
+        let fetched = run(resolved, wanted, &Into::Store(store.clone()), progress).await?;
+        Ok(FetchStats { present_layers, ..fetched })
     }
+
+    /// Brings these layers for a mender, whether the store has them or not; checked as by [`Reader::fetch`].
+    ///
+    /// # Errors
+    /// As [`Reader::fetch`]; what layers before the first error mended stays so.
+    pub async fn fetch_again(
+        &self,
+        resolved: &Resolved,
+        layers: &BTreeSet<DiffId>,
+        mender: &Mender,
+        progress: &dyn Progress,
+    ) -> Result<FetchStats, OciError> {
+        let wanted = resolved.distinct().filter(|(_, layer)| layers.contains(&layer.diff_id)).collect();
+        run(resolved, wanted, &Into::Mender(mender.clone()), progress).await
+    }
+}
+
+/// Fetches layers, a few at once. Nothing is written any more when this returns.
+async fn run(
+    resolved: &Resolved,
+    mut wanted: Vec<(usize, &Layer)>,
+    into: &Into,
+    progress: &dyn Progress,
+) -> Result<FetchStats, OciError> {
+    let mut stats = FetchStats::default();
+    // The longest first, so that the last ones are short and end together.
+    wanted.sort_by_key(|(_, layer)| std::cmp::Reverse(layer.size));
+    let mut wanted = VecDeque::from(wanted);
+    // Every thread holds the sender; when the last one is done, the receiver hears of it.
+    let (alive, mut all_done) = mpsc::channel::<()>(1);
+    let mut running = FuturesUnordered::new();
+    let mut outcome = Ok(());
+    loop {
+        while running.len() < resolved.source.parallel(LAYERS_AT_ONCE)
+            && let Some((at, layer)) = wanted.pop_front()
+        {
+            running.push(fetch_layer(resolved, at, layer, into, progress, alive.clone()));
+        }
+        match running.next().await {
+            Some(Ok((layer, imported))) => add(&mut stats, layer, imported),
+            Some(Err(error)) => {
+                outcome = Err(error);
+                break;
+            }
+            None => break,
+        }
+    }
+    drop(running);
+    drop(alive);
+    all_done.recv().await;
+    outcome.map(|()| stats)
 }
 
 fn add(stats: &mut FetchStats, layer: &Layer, imported: LayerStats) {
@@ -101,7 +143,7 @@ async fn fetch_layer<'a>(
     resolved: &Resolved,
     at: usize,
     layer: &'a Layer,
-    store: &Store,
+    into: &Into,
     progress: &dyn Progress,
     alive: mpsc::Sender<()>,
 ) -> Result<(&'a Layer, LayerStats), OciError> {
@@ -110,10 +152,10 @@ async fn fetch_layer<'a>(
     let (checked, compression, feeder) = resolved.source.layer(at, layer, watch.clone())?;
     let _stop = StopOnDrop(watch.clone());
     let task = {
-        let (store, layer) = (store.clone(), layer.clone());
+        let (into, layer) = (into.clone(), layer.clone());
         tokio::task::spawn_blocking(move || {
-            let imported = import(&store, &layer, compression, checked);
-            drop(store);
+            let imported = import(&into, &layer, compression, checked);
+            drop(into);
             drop(alive);
             imported
         })
@@ -147,15 +189,10 @@ async fn fetch_layer<'a>(
 }
 
 /// Checks, unpacks and stores one layer.
-fn import(
-    store: &Store,
-    layer: &Layer,
-    compression: Compression,
-    mut checked: Checked,
-) -> Result<LayerStats, OciError> {
+fn import(into: &Into, layer: &Layer, compression: Compression, mut checked: Checked) -> Result<LayerStats, OciError> {
     let mut stream = TarStream::new(compression, &mut checked)
         .map_err(|source| OciError::Decompress { layer: layer.digest, source })?;
-    let imported = store.import_layer(&layer.diff_id, &mut stream);
+    let imported = into.import(&layer.diff_id, &mut stream);
     let broken = stream.broken;
     drop(stream);
     let error = match imported {

@@ -133,7 +133,41 @@ impl Reader {
     /// As [`Reader::resolve`].
     pub async fn resolve_for(&self, reference: &ImageReference, architecture: &str) -> Result<Resolved, OciError> {
         let image = reference.to_string();
-        let (mut source, served) = self.open(reference, &image).await?;
+        let opened = self.open(reference, &image).await?;
+        self.read(reference, opened, architecture).await
+    }
+
+    /// Finds the very manifest `digest` in the place of `reference`, whatever its tags say by now.
+    ///
+    /// # Errors
+    /// As [`Reader::resolve`].
+    pub async fn resolve_exactly(
+        &self,
+        reference: &ImageReference,
+        digest: ManifestDigest,
+    ) -> Result<Resolved, OciError> {
+        let reference = reference.with_digest(digest);
+        let image = reference.to_string();
+        let opened = match &reference {
+            ImageReference::Layout { path, .. } => exactly(Layout::directory(path)?, &image, digest)?,
+            ImageReference::Archive { path, .. } => exactly(Layout::archive(path)?, &image, digest)?,
+            other => self.open(other, &image).await?,
+        };
+        let resolved = self.read(&reference, opened, &self.config.architecture).await?;
+        match resolved.manifest_digest == digest {
+            true => Ok(resolved),
+            false => Err(OciError::NoSuchImage(format!("{image}@{digest}"))),
+        }
+    }
+
+    /// Reads and checks what was opened.
+    async fn read(
+        &self,
+        reference: &ImageReference,
+        (mut source, served): (Source, Served),
+        architecture: &str,
+    ) -> Result<Resolved, OciError> {
+        let image = reference.to_string();
         let Followed { bytes, image_manifest, indexes } =
             self.follow(&image, &mut source, served, architecture).await?;
         let (digest, size) = manifest::config_descriptor(&image_manifest)?;
@@ -266,5 +300,11 @@ fn layout(layout: Layout, image: &str, tag: Option<&str>) -> Result<(Source, Ser
         media_type: Some(descriptor.media_type().to_string()),
         date: None,
     };
+    Ok((Source::Layout(Arc::new(layout)), served))
+}
+
+/// The manifest of this digest, tagged or not.
+fn exactly(layout: Layout, image: &str, digest: ManifestDigest) -> Result<(Source, Served), OciError> {
+    let served = Served { bytes: layout.manifest(image, digest)?, media_type: None, date: None };
     Ok((Source::Layout(Arc::new(layout)), served))
 }

@@ -2,8 +2,8 @@
 
 use std::{
     collections::HashMap,
-    fs::File,
-    io::{Cursor, Read, Seek},
+    fs::{self, File},
+    io::{self, Cursor, Read, Seek},
 };
 
 use composefs::{
@@ -14,7 +14,7 @@ use composefs::{
 use composefs_oci::{BOOT_IMAGE_REF_KEY_V1, LAYER_CONTENT_TYPE, image::process_entry, tar::get_entry};
 use oci_spec::image::{ImageConfiguration, ImageManifest};
 use openssl::sha::sha256;
-use rocketos_model::{ComposefsDigest, DiffId, ManifestDigest, layout, limits};
+use rocketos_model::{ComposefsDigest, DiffId, ManifestDigest, ObjectId, layout, limits};
 
 use crate::{
     Store, StoreError,
@@ -54,6 +54,16 @@ pub struct Uki {
     content: RegularFile<Sha512HashValue>,
 }
 
+impl Uki {
+    /// Its object; absent where it is too short to be one.
+    pub fn object(&self) -> Option<ObjectId> {
+        match &self.content {
+            RegularFile::External(id, _) => Some(object_id(id)),
+            _ => None,
+        }
+    }
+}
+
 fn parse_error<E: std::error::Error + Send + Sync + 'static>(what: &'static str) -> impl FnOnce(E) -> StoreError {
     move |error| StoreError::Parse { what, source: error.into() }
 }
@@ -62,7 +72,7 @@ fn reference(manifest: &ManifestDigest) -> String {
     format!("{REFERENCE}{}", manifest.to_hex())
 }
 
-fn manifest_name(manifest: &ManifestDigest) -> String {
+pub(crate) fn manifest_name(manifest: &ManifestDigest) -> String {
     format!("oci-manifest-{manifest}")
 }
 
@@ -75,6 +85,11 @@ impl Store {
     /// # Errors
     /// When a layer is missing, when the image is not sealed, when the disk is full.
     pub fn commit_image(&self, manifest: &[u8], config: &[u8]) -> Result<Image, StoreError> {
+        self.commit_into(self, manifest, config)
+    }
+
+    /// The same, of layers that are here, into a store that need not have them.
+    pub(crate) fn commit_into(&self, into: &Self, manifest: &[u8], config: &[u8]) -> Result<Image, StoreError> {
         let digest = ManifestDigest::from_bytes(sha256(manifest));
         let parsed = ImageManifest::from_reader(manifest).map_err(parse_error("manifest"))?;
         let configuration = ImageConfiguration::from_reader(config).map_err(parse_error("configuration"))?;
@@ -82,7 +97,7 @@ impl Store {
         let tree = self.tree(&layers)?;
         let uki = find_uki(&tree)?;
         let mountable = finish(tree, &Policy::Store(self))?;
-        let image = self
+        let image = into
             .repository
             .write_image(None, &mountable.bytes)
             .map_err(StoreError::composefs("storing the mountable image"))?;
@@ -90,10 +105,10 @@ impl Store {
         let refs: HashMap<Box<str>, Sha512HashValue> =
             layers.iter().map(|(id, object)| (Box::from(id.to_string()), object.clone())).collect();
         let boot = HashMap::from([(Box::from(BOOT_IMAGE_REF_KEY_V1), image)]);
-        let (_, config_object) = composefs_oci::write_config_raw(&self.repository, config, refs, None, None, &boot)
+        let (_, config_object) = composefs_oci::write_config_raw(&into.repository, config, refs, None, None, &boot)
             .map_err(StoreError::composefs("storing the image's configuration"))?;
 
-        let mut stream = self
+        let mut stream = into
             .repository
             .create_stream(MANIFEST_CONTENT_TYPE)
             .map_err(StoreError::composefs("storing the manifest"))?;
@@ -102,10 +117,10 @@ impl Store {
             stream.add_named_stream_ref(&id.to_string(), object);
         }
         stream.write_external(manifest).map_err(StoreError::composefs("storing the manifest"))?;
-        self.repository
+        into.repository
             .write_stream(stream, &manifest_name(&digest), Some(&reference(&digest)))
             .map_err(StoreError::composefs("naming the image in the store"))?;
-        self.sync()?;
+        into.sync()?;
         Ok(Image { manifest_digest: digest, facts: mountable.facts, uki, config: configuration })
     }
 
@@ -131,12 +146,27 @@ impl Store {
         Ok(Some(Image { manifest_digest: *manifest, facts, uki, config }))
     }
 
-    /// True when the image is in the store under its name.
+    /// What the layers of this configuration come to, computed anew; nothing is stored.
+    ///
+    /// # Errors
+    /// When a layer is missing or damaged.
+    pub fn digest_of_layers(&self, config: &[u8]) -> Result<ComposefsDigest, StoreError> {
+        let configuration = ImageConfiguration::from_reader(config).map_err(parse_error("configuration"))?;
+        let tree = self.tree(&self.layers(&configuration)?)?;
+        Ok(finish(tree, &Policy::Store(self))?.facts.digest)
+    }
+
+    /// True when the store names the image, so that garbage collection keeps what it needs.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub fn has_image(&self, manifest: &ManifestDigest) -> Result<bool, StoreError> {
-        self.repository.has_named_stream(&reference(manifest)).map_err(StoreError::composefs("looking for an image"))
+        // composefs' own question follows the name, and so never finds one.
+        match fs::read_link(self.path.join("streams/refs").join(reference(manifest))) {
+            Ok(target) => Ok(target.file_name().is_some_and(|name| name == manifest_name(manifest).as_str())),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) => Ok(false),
+            Err(error) => Err(StoreError::Look(error)),
+        }
     }
 
     /// Reads a sealed kernel.

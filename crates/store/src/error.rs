@@ -62,9 +62,15 @@ pub enum StoreError {
     /// Writing to the store.
     #[error("writing to the store")]
     Write(#[source] io::Error),
+    /// Looking at what is in the store.
+    #[error("looking at the store")]
+    Look(#[source] io::Error),
     /// A layer the image needs is not here.
     #[error("layer {0} of the image is not in the store")]
     MissingLayer(DiffId),
+    /// Nobody knows what an image needs.
+    #[error("collecting garbage: the name or a list of image {0} is damaged or lost; 'rocketctl scrub' mends it")]
+    Unlisted(ManifestDigest),
     /// The image is not here.
     #[error("image {0} is not in the store")]
     MissingImage(ManifestDigest),

@@ -35,17 +35,20 @@ impl Store {
     /// Removes every object that no named and no mounted image needs.
     ///
     /// # Errors
-    /// When anything that could be a root cannot be read, or another process keeps the store open for
+    /// When anything that could be a root, or a list of it, cannot be read, or another process keeps the store open for
     /// longer than half a minute; then nothing is removed.
     pub fn collect_garbage(&self, dry_run: bool) -> Result<Collected, StoreError> {
+        // composefs passes over a list that is gone, and then over what it listed; so it does where a layer that came again
+        // has another list than the image's documents name. Each layer is a root by its name therefore.
+        let listed = self.listed_streams()?;
         let mounted = mounted_images(self.verity)?;
         let present: Vec<String> = mounted
             .iter()
             .map(ComposefsDigest::to_hex)
             .filter(|hex| self.path.join("images").join(hex).exists())
             .collect();
-        let roots: Vec<&str> = present.iter().map(String::as_str).collect();
-        let doing = "collecting garbage in the store";
+        let roots: Vec<&str> = present.iter().chain(&listed).map(String::as_str).collect();
+        let doing = "collecting garbage in the store ('rocketctl scrub' mends what is damaged there)";
         let result = match dry_run {
             true => self.repository.gc_dry_run(&roots),
             false => {
@@ -104,7 +107,7 @@ fn holders(locks: &str, file: &str) -> Vec<u32> {
 /// Composefs digests of all images mounted now, in whichever mount namespace.
 ///
 /// A namespace that no process is in, held by a file descriptor or a bind mount alone, is not seen.
-fn mounted_images(verity: Verity) -> Result<BTreeSet<ComposefsDigest>, StoreError> {
+pub(crate) fn mounted_images(verity: Verity) -> Result<BTreeSet<ComposefsDigest>, StoreError> {
     let (mut namespaces, mut found) = (BTreeSet::new(), BTreeSet::new());
     for process in fs::read_dir("/proc").map_err(StoreError::Read)? {
         let process = process.map_err(StoreError::Read)?;

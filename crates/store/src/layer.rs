@@ -134,9 +134,16 @@ impl Store {
         if self.has_layer(layer)? {
             return Ok(LayerStats::default());
         }
-        if let Some(damaged) = self.layer_object(layer)? {
-            object::remove_bad(self, &damaged)?;
-        }
+        self.unpack(layer, tar, &|_| true)
+    }
+
+    /// The same, whatever is here, storing only the files that `wanted` is true of.
+    pub(crate) fn unpack(
+        &self,
+        layer: &DiffId,
+        tar: &mut dyn Read,
+        wanted: &object::Wanted<'_>,
+    ) -> Result<LayerStats, StoreError> {
         let writer = self
             .repository
             .create_stream(LAYER_CONTENT_TYPE)
@@ -182,7 +189,7 @@ impl Store {
                     input.consume(consumed);
                     let mut padding = size.next_multiple_of(HEADER_SIZE as u64) - size;
                     if external {
-                        let put = object::put(self, &mut input, size, &mut scratch)?;
+                        let put = object::put(self, &mut input, size, &mut scratch, wanted)?;
                         stats.objects += 1;
                         if put.new {
                             stats.new_objects += 1;
@@ -220,6 +227,10 @@ impl Store {
         let found = DiffId::from_bytes(input.hash.finish());
         if found != *layer {
             return Err(StoreError::DiffId { expected: *layer, found });
+        }
+        // composefs leaves a bad list where it is; until here it said more than none.
+        if let Some(damaged) = self.layer_object(layer)? {
+            object::remove_bad(self, &damaged)?;
         }
         self.repository
             .write_stream(list.writer, &layer_name(layer), None)

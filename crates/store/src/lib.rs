@@ -23,9 +23,15 @@ mod layer;
 #[cfg(feature = "images")]
 mod listing;
 #[cfg(feature = "images")]
+mod mend;
+#[cfg(feature = "images")]
+mod needs;
+#[cfg(feature = "images")]
 mod object;
 #[cfg(feature = "images")]
 mod open;
+#[cfg(feature = "images")]
+mod scrub;
 #[cfg(feature = "images")]
 mod tree;
 
@@ -36,6 +42,9 @@ pub use {
     error::StoreError,
     garbage::Collected,
     layer::LayerStats,
+    mend::Mender,
+    needs::{Contents, Documents},
     open::{Store, Verity},
+    scrub::{Damage, FINDINGS, Fault, RATE, Scrubbed, Watch},
     tree::{TreeFacts, digest_of_directory, object_id_of},
 };

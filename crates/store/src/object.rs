@@ -32,15 +32,24 @@ pub(crate) struct Put {
     pub(crate) new: bool,
 }
 
-/// Reads exactly `size` bytes from `source` into the store.
-pub(crate) fn put(store: &Store, source: &mut dyn Read, size: u64, buffer: &mut Vec<u8>) -> Result<Put, StoreError> {
+/// Which files to store, by the ids they have.
+pub(crate) type Wanted<'a> = dyn Fn(&Sha512HashValue) -> bool + 'a;
+
+/// Reads exactly `size` bytes from `source`, and stores them where they are wanted.
+pub(crate) fn put(
+    store: &Store,
+    source: &mut dyn Read,
+    size: u64,
+    buffer: &mut Vec<u8>,
+    wanted: &Wanted<'_>,
+) -> Result<Put, StoreError> {
     if size <= IN_MEMORY_BYTES {
         buffer.clear();
         let read = source.take(size).read_to_end(buffer).map_err(StoreError::Read)?;
         if (read as u64) < size {
             return Err(truncated());
         }
-        return put_bytes(store, buffer);
+        return put_bytes(store, buffer, wanted);
     }
     let mut file = unnamed(store)?;
     let mut hasher = FsVerityHasher::<Sha512HashValue>::new();
@@ -57,7 +66,7 @@ pub(crate) fn put(store: &Store, source: &mut dyn Read, size: u64, buffer: &mut 
         left -= want as u64;
     }
     let id = hasher.digest();
-    if present(store, &id, size)? {
+    if !wanted(&id) || present(store, &id, size)? {
         return Ok(Put { id, new: false });
     }
     link(store, file, &id)?;
@@ -65,11 +74,11 @@ pub(crate) fn put(store: &Store, source: &mut dyn Read, size: u64, buffer: &mut 
 }
 
 /// Puts bytes in memory into the store.
-pub(crate) fn put_bytes(store: &Store, bytes: &[u8]) -> Result<Put, StoreError> {
+fn put_bytes(store: &Store, bytes: &[u8], wanted: &Wanted<'_>) -> Result<Put, StoreError> {
     let mut hasher = FsVerityHasher::<Sha512HashValue>::new();
     hash(&mut hasher, bytes);
     let id = hasher.digest();
-    if present(store, &id, bytes.len() as u64)? {
+    if !wanted(&id) || present(store, &id, bytes.len() as u64)? {
         return Ok(Put { id, new: false });
     }
     let mut file = unnamed(store)?;

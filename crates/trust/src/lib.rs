@@ -10,6 +10,7 @@ mod bundle;
 mod carrier;
 mod identity;
 mod judge;
+mod kept;
 mod key;
 pub mod limits;
 mod nearest;
@@ -23,6 +24,7 @@ mod verdict;
 pub use carrier::{BUNDLE_TYPE, Blob, Carrier, CarrierError, SIGNATURE_LISTED_AS, signature_tag};
 pub use identity::Identity;
 pub use judge::judge;
+pub use kept::{Kept, KeptError};
 pub use key::{Algorithm, KeyError, PublicKey};
 pub use policy::{Policy, PolicyError};
 pub use sign::{

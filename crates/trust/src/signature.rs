@@ -47,11 +47,11 @@ pub enum Form {
 #[derive(Debug, Clone)]
 pub struct Signature {
     found_at: String,
-    content: Content,
+    pub(crate) content: Content,
 }
 
 #[derive(Debug, Clone)]
-enum Content {
+pub(crate) enum Content {
     Simple { payload: Vec<u8>, signature: String },
     Bundle(Vec<u8>),
     Unreadable(String),
