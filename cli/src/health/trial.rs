@@ -107,6 +107,38 @@ fn way_back(node: &Node, current: &Roles) -> anyhow::Result<Vec<Deployment>> {
     Ok(current.rollback.iter().chain(&current.others).filter(sound).cloned().collect())
 }
 
+/// What follows from a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leaving {
+    /// Another deployment boots next.
+    For(DeploymentId),
+    /// There is none that could; what runs stays.
+    Nowhere(DeploymentId),
+    /// What runs proved itself before, and stays.
+    Not(DeploymentId),
+}
+
+/// What runs does not do its work, for this reason: on trial it is left for the deployment before.
+fn leave(node: &Node, reason: &str) -> anyhow::Result<Leaving> {
+    let current = roles(node)?;
+    let booted = current.booted.as_ref().context("the loader did not say what it booted")?;
+    if booted.is_good() {
+        return Ok(Leaving::Not(booted.id));
+    }
+    // A full disk is no reason to stay.
+    if let Err(error) = record(node, booted, reason) {
+        eprintln!("rocketctl: {}", exit::chain(&error));
+    }
+    for target in way_back(node, &current)? {
+        match rollback(node, Some(&target.id)) {
+            Ok(_) => return Ok(Leaving::For(target.id)),
+            // It lost its kernel; there may be another.
+            Err(error) => eprintln!("rocketctl: {error}"),
+        }
+    }
+    Ok(Leaving::Nowhere(booted.id))
+}
+
 /// What runs does not do its work, for this reason. On trial it is left for the deployment before, at once; otherwise,
 /// and where there is none to go to, it stays, and that is said.
 ///
@@ -114,32 +146,93 @@ fn way_back(node: &Node, current: &Roles) -> anyhow::Result<Vec<Deployment>> {
 /// [`Unhealthy`], unless the machine reboots.
 pub fn fail(reason: &str) -> anyhow::Result<()> {
     let (node, lock) = locked("leaving a release")?;
-    let current = roles(&node)?;
-    let booted = current.booted.as_ref().context("the loader did not say what it booted")?;
-    if booted.is_good() {
-        let text = format!("Deployment {}, which proved itself before, does not do its work: {reason}.", booted.id);
-        say(journal::UNHEALTHY, &text, &booted.id);
-        return Err(Unhealthy(reason.to_owned()).into());
-    }
-    // A full disk is no reason to stay.
-    if let Err(error) = record(&node, booted, reason) {
-        eprintln!("rocketctl: {}", exit::chain(&error));
-    }
-    for target in way_back(&node, &current)? {
-        match rollback(&node, Some(&target.id)) {
-            Ok(_) => {
-                let text = format!("Back to deployment {}.", target.id);
-                say(journal::ROLLED_BACK, &text, &target.id);
-                node.flush()?;
-                drop((node, lock));
-                thread::sleep(PAUSE);
-                return systemctl::reboot_surely();
-            }
-            // It lost its kernel; there may be another.
-            Err(error) => eprintln!("rocketctl: {error}"),
+    match leave(&node, reason)? {
+        Leaving::For(id) => {
+            say(journal::ROLLED_BACK, &format!("Back to deployment {id}."), &id);
+            node.flush()?;
+            drop((node, lock));
+            thread::sleep(PAUSE);
+            return systemctl::reboot_surely();
+        }
+        Leaving::Nowhere(id) => {
+            let text = format!("There is no deployment to go back to; {id} keeps running as it is.");
+            say(journal::NO_WAY_BACK, &text, &id);
+        }
+        Leaving::Not(id) => {
+            let text = format!("Deployment {id}, which proved itself before, does not do its work: {reason}.");
+            say(journal::UNHEALTHY, &text, &id);
         }
     }
-    let text = format!("There is no deployment to go back to; {} keeps running as it is.", booted.id);
-    say(journal::NO_WAY_BACK, &text, &booted.id);
     Err(Unhealthy(reason.to_owned()).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use rocketos_deploy::Activation;
+
+    use super::*;
+    use crate::machine::{
+        Machine,
+        made::{Release, release},
+    };
+
+    const FROM: &str = "docker://registry.example/os:stable";
+
+    /// `new` runs, on trial, and came after `old`.
+    fn on_trial(new: &Release, old: &[&Release]) -> Machine {
+        let all: Vec<_> = old.iter().map(|release| (*release, FROM)).collect();
+        let mut machine = Machine::new(&all);
+        machine.stage(new, FROM, Activation::Tried);
+        machine.node.booted.as_mut().unwrap().deployment = Some(new.id());
+        machine
+    }
+
+    fn failures(machine: &Machine) -> Vec<String> {
+        machine.node.failures().unwrap().into_iter().map(|failure| failure.reason).collect()
+    }
+
+    #[test]
+    fn a_release_on_trial_gives_way_to_the_one_before() {
+        let [new, old] = ["new", "old"].map(release);
+        let machine = on_trial(&new, &[&old]);
+        assert_eq!(leave(&machine.node, "it is slow").unwrap(), Leaving::For(old.id()));
+        assert_eq!((machine.next(), failures(&machine)), (old.id(), vec!["it is slow".to_owned()]));
+        assert!(!machine.node.verdict(&new.id()).unwrap().unwrap().good);
+    }
+
+    #[test]
+    fn one_that_lost_its_kernel_is_passed_over() {
+        let [new, old, older] = ["new", "old", "older"].map(release);
+        let machine = on_trial(&new, &[&old, &older]);
+        machine.node.esp.remove_uki(&old.id()).unwrap();
+        assert_eq!(leave(&machine.node, "a").unwrap(), Leaving::For(older.id()));
+        assert_eq!(machine.next(), older.id());
+    }
+
+    #[test]
+    fn nothing_reboots_where_nothing_is_better() {
+        let [new, old] = ["new", "old"].map(release);
+        // The one before failed as well, later.
+        let machine = on_trial(&new, &[&old]);
+        let other = roles(&machine.node).unwrap().rollback.unwrap();
+        record(&machine.node, &other, "b").unwrap();
+        let order = machine.node.esp.entries().unwrap();
+        assert_eq!(leave(&machine.node, "a").unwrap(), Leaving::Nowhere(new.id()));
+        assert_eq!(machine.node.esp.entries().unwrap(), order);
+        // And what proved itself is no release on trial.
+        let machine = Machine::new(&[(&new, FROM), (&old, FROM)]);
+        let order = machine.node.esp.entries().unwrap();
+        assert_eq!(leave(&machine.node, "a").unwrap(), Leaving::Not(new.id()));
+        assert_eq!((machine.node.esp.entries().unwrap(), failures(&machine)), (order, Vec::new()));
+    }
+
+    #[test]
+    fn a_disk_without_room_for_the_reason_keeps_nobody() {
+        let [new, old] = ["new", "old"].map(release);
+        let machine = on_trial(&new, &[&old]);
+        // A file in the directory's place, as good as a full disk.
+        std::fs::write(machine.node.root.join(rocketos_model::layout::root::FAILED), "").unwrap();
+        assert_eq!(leave(&machine.node, "a").unwrap(), Leaving::For(old.id()));
+        assert_eq!(machine.next(), old.id());
+    }
 }
