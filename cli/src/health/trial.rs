@@ -98,13 +98,17 @@ fn say(id: &str, text: &str, deployment: &DeploymentId) {
 }
 
 /// The other deployment that is good and did not fail later.
-fn way_back(node: &Node, current: &Roles) -> anyhow::Result<Vec<Deployment>> {
-    let failed = node.failures()?;
+fn way_back(node: &Node, current: &Roles) -> Vec<Deployment> {
+    // Where the memory cannot be read, a release that once proved itself is better than one that does not do its work.
+    let failed = node.failures().unwrap_or_else(|error| {
+        eprintln!("rocketctl: {}", exit::chain(&error.into()));
+        Vec::new()
+    });
     let sound = |deployment: &&Deployment| {
         deployment.is_good()
             && !failed.iter().any(|failure| failure.manifest_digest == deployment.origin.manifest_digest)
     };
-    Ok(current.rollback.iter().chain(&current.others).filter(sound).cloned().collect())
+    current.rollback.iter().chain(&current.others).filter(sound).cloned().collect()
 }
 
 /// What follows from a failure.
@@ -129,7 +133,7 @@ fn leave(node: &Node, reason: &str) -> anyhow::Result<Leaving> {
     if let Err(error) = record(node, booted, reason) {
         eprintln!("rocketctl: {}", exit::chain(&error));
     }
-    for target in way_back(node, &current)? {
+    for target in way_back(node, &current) {
         match rollback(node, Some(&target.id)) {
             Ok(_) => return Ok(Leaving::For(target.id)),
             // It lost its kernel; there may be another.
