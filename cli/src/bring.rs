@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, ensure};
 use rocketos_deploy::{Activation, DeployError, Node, Roles, prune, stage};
-use rocketos_model::{Follow, ManifestDigest, labels};
+use rocketos_model::{Follow, ManifestDigest, Origin, labels};
 use rocketos_oci::Resolved;
 use rocketos_store::{Image, StoreError};
 use rocketos_update::Release;
@@ -91,7 +91,9 @@ pub fn bring(
         check_release(&resolved, release)?;
     }
     let same = |deployment: &rocketos_deploy::Deployment| {
-        deployment.origin.manifest_digest == digest && deployment.origin.follow() == *follow
+        let Origin { uki, manifest_digest, .. } = &deployment.origin;
+        // One without its kernel would not boot.
+        *manifest_digest == digest && deployment.origin.follow() == *follow && node.esp.has_uki(&deployment.id, uki)
     };
     if current.next().is_some_and(same) {
         keep()?;

@@ -17,7 +17,7 @@ use rocketos_deploy::{Node, Verdict, bless, give_try_back, prune};
 use rocketos_health::{Report, Suite, load};
 use rocketos_model::layout;
 
-use crate::{adapters::checker::Checker, adapters::systemctl, channel::date, journal, loader, pull::runtime};
+use crate::{adapters::checker::Checker, adapters::systemctl, channel::date, exit, journal, loader, pull::runtime};
 
 pub use self::settings::Settings;
 use self::trial::{Trial, fail};
@@ -87,8 +87,9 @@ pub fn gate() -> anyhow::Result<()> {
 pub fn soak(ready: impl FnOnce()) -> anyhow::Result<()> {
     let Some(trial) = Trial::of_this_boot()? else {
         println!("Nothing is on trial.");
+        update_loader();
         ready();
-        return update_loader();
+        return Ok(());
     };
     let settings = Settings::of_node()?;
     let mut ready = Some(ready);
@@ -120,16 +121,18 @@ pub fn soak(ready: impl FnOnce()) -> anyhow::Result<()> {
     let pruned = prune(&node, false)?;
     crate::commands::report_pruned(&pruned);
     drop((node, lock));
+    update_loader();
     if let Some(ready) = ready {
         ready();
     }
-    update_loader()
+    Ok(())
 }
 
-/// In a boot that is good: one step towards the image's loader.
-fn update_loader() -> anyhow::Result<()> {
-    let (node, _lock) = trial::locked("updating the loader")?;
-    loader::advance(&node).context("updating the loader")
+/// In a boot that is good: one step towards the image's loader. The node does its work without it.
+fn update_loader() {
+    if let Err(error) = loader::advance(|| trial::locked("updating the loader")) {
+        eprintln!("rocketctl: updating the loader: {}", exit::chain(&error));
+    }
 }
 
 /// When the machine shuts down in order while a release is on trial: whoever did that found no fault with it.

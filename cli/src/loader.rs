@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use rocketos_boot::loader::{Firmware, loader_version};
-use rocketos_deploy::{LoaderState, LoaderUpdate, Node};
+use rocketos_deploy::{LoaderState, LoaderUpdate, Lock, Node};
 use rocketos_model::{layout, limits};
 use serde_json::{Value, json};
 
@@ -61,11 +61,20 @@ pub fn outlook(node: &Node) -> anyhow::Result<(String, Value)> {
     Ok((format!("{} {}", here.name(), words(&state)), document))
 }
 
-/// One step towards the image's loader, in a boot that is good.
-pub fn advance(node: &Node) -> anyhow::Result<()> {
-    let here = Here::new(node)?;
-    let before = here.update().state(node)?;
-    let state = here.update().advance(node)?;
+/// One step towards the image's loader, in a boot that is good; where there is none to go, nobody is kept waiting by
+/// `locked`.
+pub fn advance(locked: impl FnOnce() -> anyhow::Result<(Node, Lock)>) -> anyhow::Result<()> {
+    let node = Node::running()?;
+    let here = Here::new(&node)?;
+    let before = here.update().state(&node)?;
+    drop(node);
+    let state = match before {
+        LoaderState::Available | LoaderState::Proving => {
+            let (node, _lock) = locked()?;
+            here.update().advance(&node)?
+        }
+        other => other,
+    };
     let text = format!("The image's {} {}.", here.name(), words(&state));
     println!("{text}");
     match state {

@@ -7,7 +7,9 @@ use std::{
 };
 
 use anyhow::Context as _;
-use rocketos_deploy::{DeployError, Deployment, Failure, Lock, Lost, Node, Roles, Verdict, lost, roles, rollback};
+use rocketos_deploy::{
+    DeployError, Deployment, Failure, Lock, Lost, Node, Roles, Verdict, lost, roles, rollback, withdraw,
+};
 use rocketos_model::{DeploymentId, ManifestDigest};
 
 use super::Unhealthy;
@@ -65,8 +67,12 @@ pub fn remember_what_never_came_up() -> anyhow::Result<()> {
         return Ok(());
     }
     let (node, _lock) = locked("remembering a failure")?;
-    for Lost { deployment, reason } in new {
+    for Lost { deployment, reason, passed_over } in new {
         record(&node, &deployment, &reason)?;
+        if passed_over {
+            // It would be said to boot next for ever.
+            withdraw(&node, &deployment)?;
+        }
     }
     Ok(())
 }

@@ -32,7 +32,7 @@ pub use health::{FAILURES, Failure, Verdict};
 pub use install::{check_filesystem, open_new_disk, populate};
 pub use loader::{ATTEMPTS, LoaderState, LoaderUpdate};
 pub use lock::{Holder, Lock};
-pub use lost::{Lost, lost};
+pub use lost::{Lost, lost, withdraw};
 pub use node::Node;
 pub use prune::{Pruned, prune};
 pub use remembered::Remembered;

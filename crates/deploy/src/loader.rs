@@ -17,7 +17,7 @@ use crate::{DeployError, Node, files};
 pub const ATTEMPTS: u32 = 2;
 
 /// What is with the image's loader.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LoaderState {
     /// It is what starts every boot.

@@ -14,6 +14,8 @@ pub struct Lost {
     pub deployment: Deployment,
     /// Why, as far as that can be seen.
     pub reason: String,
+    /// True where the loader passed over its entry, which keeps its tries.
+    pub passed_over: bool,
 }
 
 /// What the initramfs said of its last failure; it is forgotten by that.
@@ -56,7 +58,15 @@ pub fn lost(node: &Node) -> Result<Vec<Lost>, DeployError> {
             (None, Some(said)) => format!("its initramfs said: {}", said.reason),
             (None, None) => "it did not come up; a crash may have left traces in /var/lib/systemd/pstore".to_owned(),
         };
-        all.push(Lost { deployment: deployment.clone(), reason });
+        all.push(Lost { deployment: deployment.clone(), reason, passed_over: deployment.is_bootable() });
     }
     Ok(all)
+}
+
+/// Takes a deployment out of the boot order.
+///
+/// # Errors
+/// When the ESP cannot be written.
+pub fn withdraw(node: &Node, deployment: &Deployment) -> Result<(), DeployError> {
+    deployment.entries.iter().try_for_each(|entry| Ok(node.esp.remove_entry(entry)?))
 }
