@@ -2,3 +2,5 @@
 
 mod long;
 mod power_cuts;
+mod record;
+mod replay;

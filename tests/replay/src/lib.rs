@@ -1,0 +1,5 @@
+//! Replays.
+pub mod bytes;
+pub mod disk;
+pub mod fault;
+pub mod log;
