@@ -71,6 +71,11 @@ impl Block {
     pub fn of(bytes: Rc<[u8]>) -> Self {
         Self { version: version(&bytes), source: Source::Memory(bytes) }
     }
+
+    /// The same, their version being known.
+    pub fn known(bytes: Rc<[u8]>, version: u64) -> Self {
+        Self { version, source: Source::Memory(bytes) }
+    }
 }
 
 /// Blocks that changed.
@@ -210,6 +215,14 @@ impl<'a> View<'a> {
         let here = usize::try_from(self.size().saturating_sub(at)).map_or(BLOCK, |left| left.min(BLOCK));
         self.recording.base.read_exact_at(&mut bytes[..here], at)?;
         Ok(Rc::from(bytes))
+    }
+
+    /// A block's bytes.
+    ///
+    /// # Errors
+    /// When base or log cannot be read.
+    pub fn bytes_of(&self, block: &Block) -> io::Result<Rc<[u8]>> {
+        self.recording.bytes_of(block)
     }
 
     /// Reads bytes from anywhere.

@@ -1,0 +1,170 @@
+//! Doing recorded requests again, state by state, and having each judged.
+
+use std::collections::HashSet;
+use std::ops::Range;
+
+use rocketos_model::DeploymentId;
+
+use crate::disk::{Layer, Recording, View};
+use crate::fault::Fault;
+use crate::oracle::{Found, Oracle};
+use crate::sample::{Random, State, epoch_start, states};
+
+/// Something that was done to the disk: the requests from its start until it returned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operation {
+    /// Its name in the report.
+    pub name: String,
+    /// Its requests.
+    pub entries: Range<usize>,
+}
+
+/// A state that boots neither what it should nor what it did.
+#[derive(Debug)]
+pub struct Violation {
+    /// The state.
+    pub state: State,
+    /// What is wrong.
+    pub what: String,
+}
+
+/// What came of an operation.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// States that were judged; no two are equal.
+    pub states: usize,
+    /// Of them, those that boot what booted before.
+    pub old: usize,
+    /// The wrong ones.
+    pub violations: Vec<Violation>,
+}
+
+/// A recording, replayed from its beginning to its end.
+#[derive(Debug)]
+pub struct Replay<'a> {
+    recording: &'a Recording,
+    /// What all requests before `at` left.
+    durable: Layer,
+    at: usize,
+}
+
+impl<'a> Replay<'a> {
+    /// Begins with the disk before the first request.
+    pub fn new(recording: &'a Recording) -> Self {
+        Self { recording, durable: Layer::default(), at: 0 }
+    }
+
+    /// Does all requests before `to`.
+    ///
+    /// # Errors
+    /// When the recording cannot be read.
+    pub fn advance(&mut self, to: usize) -> Result<(), Fault> {
+        while self.at < to {
+            let entry = &self.recording.entries[self.at];
+            self.recording.apply(entry, None, &[], &mut self.durable)?;
+            self.at += 1;
+        }
+        Ok(())
+    }
+
+    /// Calls `look` with the disk as it is after the requests before `to`.
+    ///
+    /// # Errors
+    /// As `look`, or when the recording cannot be read.
+    pub fn at<T>(&mut self, to: usize, look: impl FnOnce(View<'_>) -> Result<T, Fault>) -> Result<T, Fault> {
+        self.advance(to)?;
+        look(self.recording.view(&[&self.durable]))
+    }
+
+    /// Calls `look` with a state; states come in the order of their epochs.
+    ///
+    /// # Errors
+    /// As `look`, or when the recording cannot be read.
+    pub fn state<T>(
+        &mut self,
+        state: &State,
+        look: impl FnOnce(View<'_>) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        self.advance(epoch_start(&self.recording.entries, state.cut))?;
+        let mut top = Layer::default();
+        for (index, sectors) in &state.kept {
+            self.recording.apply(&self.recording.entries[*index], *sectors, &[&self.durable], &mut top)?;
+        }
+        look(self.recording.view(&[&self.durable, &top]))
+    }
+}
+
+/// What an operation begins with and ends in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ends {
+    /// What boots before.
+    pub before: Found,
+    /// What boots once it returned.
+    pub after: Found,
+}
+
+/// Learns what each operation begins with and ends in: the only things that may boot.
+///
+/// # Errors
+/// When one of them does not boot, or the recording cannot be read.
+pub fn learn(recording: &Recording, oracle: &mut Oracle, operations: &[Operation]) -> Result<Vec<Ends>, Fault> {
+    let mut replay = Replay::new(recording);
+    let mut ends = Vec::new();
+    for operation in operations {
+        let before = replay.at(operation.entries.start, |view| oracle.learn(view));
+        let before = before.map_err(|fault| fault.of(&format!("before {}", operation.name)))?;
+        let after = replay.at(operation.entries.end, |view| oracle.learn(view));
+        let after = after.map_err(|fault| fault.of(&format!("after {}", operation.name)))?;
+        ends.push(Ends { before, after });
+    }
+    Ok(ends)
+}
+
+/// Judges up to `count` states of an operation: each boots what booted before or what boots after, whole; and once the
+/// operation returned, what boots after.
+///
+/// # Errors
+/// When the recording cannot be read.
+pub fn judge(
+    recording: &Recording,
+    oracle: &mut Oracle,
+    operation: &Operation,
+    ends: &Ends,
+    count: usize,
+    seed: u64,
+) -> Result<Outcome, Fault> {
+    let mut random = Random::new(seed);
+    let mut all = states(&recording.entries, &operation.entries, count, &mut random);
+    all.sort_by_key(|state| epoch_start(&recording.entries, state.cut));
+    let mut replay = Replay::new(recording);
+    let mut outcome = Outcome::default();
+    let mut seen = HashSet::new();
+    for state in all {
+        let returned = state.cut >= operation.entries.end;
+        let judged = replay.state(&state, |view| {
+            // A state that was had before is judged again only where more is asked of it.
+            Ok(seen.insert((view.fingerprint(), returned)).then(|| oracle.judge(view)))
+        })?;
+        let Some(judged) = judged else { continue };
+        outcome.states += 1;
+        match judged {
+            Err(Fault::Host(error)) => return Err(Fault::Host(error)),
+            Err(Fault::Disk(what)) => outcome.violations.push(Violation { state, what }),
+            Ok(found) => match wrong(&found.boots(), ends, returned) {
+                Some(what) => outcome.violations.push(Violation { state, what }),
+                None => outcome.old += usize::from(found.boots() == ends.before.boots()),
+            },
+        }
+    }
+    Ok(outcome)
+}
+
+fn wrong(boots: &DeploymentId, ends: &Ends, returned: bool) -> Option<String> {
+    let (before, after) = (ends.before.boots(), ends.after.boots());
+    match () {
+        () if *boots == after => None,
+        () if returned => Some(format!("it had returned, and {boots} boots, not {after}")),
+        () if *boots == before => None,
+        () => Some(format!("{boots} boots, which is neither {before} nor {after}")),
+    }
+}
