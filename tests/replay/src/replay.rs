@@ -10,6 +10,11 @@ use crate::fault::Fault;
 use crate::oracle::{Found, Oracle};
 use crate::sample::{Random, State, epoch_start, states};
 
+/// How often states are drawn for an operation that has fewer than were asked for.
+const ROUNDS: usize = 12;
+/// A round that finds fewer than this part of what was missing is the last.
+const FRUITLESS: usize = 20;
+
 /// Something that was done to the disk: the requests from its start until it returned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Operation {
@@ -134,29 +139,50 @@ pub fn judge(
     seed: u64,
 ) -> Result<Outcome, Fault> {
     let mut random = Random::new(seed);
-    let mut all = states(&recording.entries, &operation.entries, count, &mut random);
-    all.sort_by_key(|state| epoch_start(&recording.entries, state.cut));
-    let mut replay = Replay::new(recording);
     let mut outcome = Outcome::default();
     let mut seen = HashSet::new();
-    for state in all {
-        let returned = state.cut >= operation.entries.end;
-        let judged = replay.state(&state, |view| {
-            // A state that was had before is judged again only where more is asked of it.
-            Ok(seen.insert((view.fingerprint(), returned)).then(|| oracle.judge(view)))
-        })?;
-        let Some(judged) = judged else { continue };
-        outcome.states += 1;
-        match judged {
-            Err(Fault::Host(error)) => return Err(Fault::Host(error)),
-            Err(Fault::Disk(what)) => outcome.violations.push(Violation { state, what }),
-            Ok(found) => match wrong(&found.boots(), ends, returned) {
-                Some(what) => outcome.violations.push(Violation { state, what }),
-                None => outcome.old += usize::from(found.boots() == ends.before.boots()),
-            },
+    // Different parts of the same writes may be one state: what is missing then is drawn anew.
+    for _ in 0..ROUNDS {
+        let missing = count - outcome.states;
+        let before = outcome.states;
+        let wanted = if before == 0 { missing } else { missing * 2 };
+        let mut all = states(&recording.entries, &operation.entries, wanted, &mut random);
+        all.sort_by_key(|state| epoch_start(&recording.entries, state.cut));
+        let mut replay = Replay::new(recording);
+        for state in all {
+            if outcome.states == count {
+                break;
+            }
+            let returned = state.cut >= operation.entries.end;
+            let judged = replay.state(&state, |view| {
+                // A state that was had before is judged again only where more is asked of it.
+                Ok(seen.insert((view.fingerprint(), returned)).then(|| oracle.judge(view)))
+            })?;
+            if let Some(judged) = judged {
+                outcome.take(state, judged, ends, returned)?;
+            }
+        }
+        if outcome.states == count || outcome.states - before < missing / FRUITLESS {
+            break;
         }
     }
     Ok(outcome)
+}
+
+impl Outcome {
+    fn take(&mut self, state: State, judged: Result<Found, Fault>, ends: &Ends, returned: bool) -> Result<(), Fault> {
+        self.states += 1;
+        let what = match judged {
+            Err(Fault::Host(error)) => return Err(Fault::Host(error)),
+            Err(Fault::Disk(what)) => Some(what),
+            Ok(found) => {
+                self.old += usize::from(found.boots() == ends.before.boots());
+                wrong(&found.boots(), ends, returned)
+            }
+        };
+        self.violations.extend(what.map(|what| Violation { state, what }));
+        Ok(())
+    }
 }
 
 fn wrong(boots: &DeploymentId, ends: &Ends, returned: bool) -> Option<String> {
