@@ -1,6 +1,6 @@
 //! The power goes.
 
 mod long;
-mod power_cuts;
 mod record;
 mod replay;
+mod seeded;

@@ -1,36 +1,78 @@
 //! Recording: one machine does the operations, and every request to its disk is kept in the order it was done.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context, Result};
+use rocketos_replay::disk::Recording;
 use rocketos_replay::log::Log;
+use rocketos_replay::replay::{Fallback, Operation};
 use rocketos_tests::fixture::{BOOT, Fixture, UPGRADE, VERSIONS};
-use rocketos_tests::{Disk, Guest, Progress};
+use rocketos_tests::{Disk, Guest, Progress, Running, paths};
 
-/// What is done to the disk, and which of the requests it made.
-#[derive(Debug, Clone)]
-pub struct Operation {
-    /// Its name in the report.
-    pub name: &'static str,
-    /// The requests from its start until it returned.
-    pub entries: std::ops::Range<usize>,
-}
-
-/// A step of a recording: a name and a command that is run in the guest between two marks.
+/// What is done between two marks.
 #[derive(Debug, Clone, Copy)]
-pub struct Step {
-    /// Its name in the report.
-    pub name: &'static str,
-    /// Run by the guest's shell.
-    pub command: &'static str,
+enum Action {
+    /// The guest's shell runs this.
+    Run(&'static str),
+    /// The machine restarts, and its health is checked.
+    Reboot,
 }
 
-/// What is recorded. What is added here is replayed and judged.
-pub const STEPS: &[Step] = &[
-    Step { name: "upgrade", command: "rocketctl upgrade" },
-    Step { name: "rollback", command: "rocketctl rollback" },
-    Step { name: "prune", command: "rocketctl prune" },
+/// A step of a recording.
+#[derive(Debug, Clone, Copy)]
+struct Step {
+    /// Its name in the report.
+    name: &'static str,
+    action: Action,
+    /// Which release the node is offered from here on.
+    offered: &'static str,
+}
+
+/// Numbers of requests that were done.
+#[derive(Debug, Clone, Copy)]
+struct Marks {
+    start: usize,
+    returned: usize,
+    settled: usize,
+}
+
+impl Step {
+    fn operation(&self, marks: Marks) -> Operation {
+        let fallback = match self.action {
+            Action::Run(_) => Fallback::Never,
+            Action::Reboot => Fallback::Allowed,
+        };
+        let Marks { start, returned, settled } = marks;
+        Operation { name: self.name.to_owned(), entries: start..settled, returned, fallback }
+    }
+}
+
+const fn step(name: &'static str, action: Action, offered: &'static str) -> Step {
+    Step { name, action, offered }
+}
+
+const UPGRADE_NOW: Action = Action::Run("rocketctl upgrade");
+const ROLLBACK_NOW: Action = Action::Run("rocketctl rollback");
+const PRUNE_NOW: Action = Action::Run("rocketctl prune");
+
+/// What is recorded in every run. What is added here, or below, is replayed and judged: a name, and what is done.
+const STEPS: &[Step] = &[
+    step("upgrade", UPGRADE_NOW, VERSIONS[1]),
+    step("rollback", ROLLBACK_NOW, VERSIONS[1]),
+    step("prune", PRUNE_NOW, VERSIONS[1]),
+];
+
+/// What the long run records after that.
+const LONG_STEPS: &[Step] = &[
+    step("upgrade again", UPGRADE_NOW, VERSIONS[1]),
+    step("first boot", Action::Reboot, VERSIONS[1]),
+    step("upgrade with a rollback", UPGRADE_NOW, VERSIONS[2]),
+    step("prune of nothing", PRUNE_NOW, VERSIONS[2]),
+    step("second first boot", Action::Reboot, VERSIONS[2]),
+    step("rollback to a good one", ROLLBACK_NOW, VERSIONS[2]),
+    step("prune with a rollback", PRUNE_NOW, VERSIONS[2]),
+    step("boot of the rollback", Action::Reboot, VERSIONS[2]),
 ];
 
 /// A recording on the host's disk.
@@ -38,36 +80,94 @@ pub const STEPS: &[Step] = &[
 pub struct Recorded {
     /// The disk before, raw.
     pub base: PathBuf,
-    /// The log.
-    pub log: PathBuf,
+    log: PathBuf,
     /// What was done, in order.
     pub operations: Vec<Operation>,
 }
 
-/// Records [`STEPS`] on a node with the first release that is offered the second.
-pub fn record(fixture: &Fixture, progress: &Progress, folder: &Path) -> Result<Recorded> {
-    let disk = fixture.disk("recorded")?;
-    let (base, log) = (folder.join("base.raw"), folder.join("log"));
-    fixture.tools.run("qemu-img").args(["convert", "-q", "-O", "raw"]).arg(&disk).arg(&base).quiet()?;
-    std::fs::File::create(&log).with_context(|| format!("making {}", log.display()))?;
-    fixture.tag(VERSIONS[1])?;
-    let mut machine = fixture.machine_with("recorded", Disk::qcow2(&disk).recorded(&log)).start()?;
-    let mut guest = progress.step("boot", || machine.wait_for_shell(BOOT))?;
-    guest.wait_booted(BOOT)?;
-    let mut operations = Vec::new();
-    for step in STEPS {
-        operations.push(progress.step(step.name, || during(&mut guest, &log, step))?);
+impl Recorded {
+    /// Takes up a recording that an earlier run made in `folder`, of the same releases, or records.
+    pub fn kept(fixture: &Fixture, progress: &Progress, folder: &Path) -> Result<Self> {
+        let list = folder.join("operations");
+        let text = match std::fs::read_to_string(&list) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let recorded = Self::record(fixture, progress, folder, &[STEPS, LONG_STEPS].concat())?;
+                let mut text = String::new();
+                for Operation { name, entries, returned, .. } in &recorded.operations {
+                    writeln!(text, "{} {returned} {} {name}", entries.start, entries.end)?;
+                }
+                std::fs::write(&list, text).with_context(|| format!("writing {}", list.display()))?;
+                return Ok(recorded);
+            }
+            other => other.with_context(|| format!("reading {}", list.display()))?,
+        };
+        let operation = |line: &str| {
+            let mut words = line.splitn(4, ' ');
+            let mut number = || words.next()?.parse::<usize>().ok();
+            let marks = Marks { start: number()?, returned: number()?, settled: number()? };
+            let name = words.next()?;
+            let step = STEPS.iter().chain(LONG_STEPS).find(|step| step.name == name)?;
+            Some(step.operation(marks))
+        };
+        let operations = text.lines().map(operation).collect::<Option<_>>();
+        let operations = operations.with_context(|| format!("{} is no list of operations", list.display()))?;
+        Ok(Self { base: folder.join("base.raw"), log: folder.join("log"), operations })
     }
-    drop(guest);
-    machine.cut_power()?;
-    // The host closes the log's file when the process is gone.
-    std::thread::sleep(Duration::from_millis(100));
-    Ok(Recorded { base, log, operations })
+
+    /// Records what every run does, in `folder`.
+    pub fn fresh(fixture: &Fixture, progress: &Progress, folder: &Path) -> Result<Self> {
+        Self::record(fixture, progress, folder, STEPS)
+    }
+
+    /// Opens it, to be replayed.
+    pub fn open(&self) -> Result<Recording> {
+        let log = Log::open(&self.log)?;
+        Recording::new(&self.base, log).with_context(|| format!("opening {}", self.base.display()))
+    }
+
+    fn record(fixture: &Fixture, progress: &Progress, folder: &Path, steps: &[Step]) -> Result<Self> {
+        std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+        let disk = fixture.disk("recorded")?;
+        let (base, log) = (folder.join("base.raw"), folder.join("log"));
+        progress.step("a copy of the disk", || {
+            fixture.tools.run("qemu-img").args(["convert", "-q", "-O", "raw"]).arg(&disk).arg(&base).quiet()
+        })?;
+        std::fs::File::create(&log).with_context(|| format!("making {}", log.display()))?;
+        let mut machine = fixture.machine_with("recorded", Disk::qcow2(&disk).recorded(&log)).start()?;
+        let mut guest = progress.step("boot", || machine.wait_for_shell(BOOT))?;
+        guest.wait_booted(BOOT)?;
+        let mut operations = Vec::new();
+        for step in steps {
+            fixture.tag(step.offered)?;
+            let marks = progress.step(step.name, || during(&mut guest, &log, step))?;
+            operations.push(step.operation(marks));
+        }
+        end(guest, machine)?;
+        Ok(Self { base, log, operations })
+    }
 }
 
-fn during(guest: &mut Guest, log: &Path, step: &Step) -> Result<Operation> {
+fn end(guest: Guest, machine: Running) -> Result<()> {
+    drop(guest);
+    machine.cut_power()
+}
+
+fn during(guest: &mut Guest, log: &Path, step: &Step) -> Result<Marks> {
     let start = Log::count(log)?;
-    guest.check(step.command, UPGRADE)?;
-    // No sync first: what the command left in a cache is what a power cut would take.
-    Ok(Operation { name: step.name, entries: start..Log::count(log)? })
+    match step.action {
+        Action::Run(command) => drop(guest.check(command, UPGRADE)?),
+        Action::Reboot => {
+            guest.reboot(BOOT)?;
+            guest.wait_booted(BOOT)?;
+        }
+    }
+    // No sync before this: what was left in a cache is what a power cut takes.
+    let returned = Log::count(log)?;
+    guest.ask("sync")?;
+    Ok(Marks { start, returned, settled: Log::count(log)? })
+}
+
+/// Where the recording of an ordinary run lies, until the next one.
+pub fn folder() -> PathBuf {
+    paths::work().join("crash")
 }

@@ -90,6 +90,9 @@ mod tests {
 
     #[test]
     fn what_lies_beyond_the_end_is_zero() {
-        assert_eq!((le16(b"\x01", 0), le32(b"\x01\0\0\0", 0), be64(&[0; 7], 0), be16(b"\x01\x02", 0)), (0, 1, 0, 0x102));
+        assert_eq!(
+            (le16(b"\x01", 0), le32(b"\x01\0\0\0", 0), be64(&[0; 7], 0), be16(b"\x01\x02", 0)),
+            (0, 1, 0, 0x102)
+        );
     }
 }

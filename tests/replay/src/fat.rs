@@ -174,6 +174,14 @@ impl<'a> Fat<'a> {
         Ok(bytes)
     }
 
+    /// Where a file begins on the disk.
+    ///
+    /// # Errors
+    /// When it begins nowhere.
+    pub fn first_byte(&self, item: &Item) -> Result<u64, Fault> {
+        self.place(item.first)
+    }
+
     /// Names a file's content.
     ///
     /// # Errors

@@ -220,9 +220,14 @@ mod tests {
         assert!(matches!(open(&[sector(&[MAGIC, 2, 1, 512])]), Err(LogError::Format { .. })));
         assert!(matches!(open(&[sector(&[MAGIC, VERSION, 1, 4096])]), Err(LogError::Format { .. })));
         assert!(matches!(open(&[vec![0; 100]]), Err(LogError::Format { .. })));
-        for numbers in
-            [[u64::MAX, 1, 0, 0], [1, u64::MAX, 0, 0], [0, WRITE_BYTES, 0, 0], [0, 1, 32, 0], [0, 1, MARK, 0], [0, 1, 0, 9]]
-        {
+        for numbers in [
+            [u64::MAX, 1, 0, 0],
+            [1, u64::MAX, 0, 0],
+            [0, WRITE_BYTES, 0, 0],
+            [0, 1, 32, 0],
+            [0, 1, MARK, 0],
+            [0, 1, 0, 9],
+        ] {
             assert!(matches!(open(&[top(), sector(&numbers)]), Err(LogError::Entry { number: 0, .. })), "{numbers:?}");
         }
     }

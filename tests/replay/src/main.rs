@@ -6,7 +6,7 @@ use std::path::Path;
 use rocketos_replay::disk::Recording;
 use rocketos_replay::log::Log;
 use rocketos_replay::oracle::Oracle;
-use rocketos_replay::replay::{Operation, judge, learn};
+use rocketos_replay::replay::{Fallback, Operation, judge, learn};
 
 /// Violations shown of an operation.
 const SHOWN: usize = 5;
@@ -16,7 +16,8 @@ const SEED: u64 = 1;
 fn operation(text: &str) -> Option<Operation> {
     let (name, range) = text.split_once('=')?;
     let (start, end) = range.split_once("..")?;
-    Some(Operation { name: name.to_owned(), entries: start.parse().ok()?..end.parse().ok()? })
+    let entries = start.parse().ok()?..end.parse().ok()?;
+    Some(Operation { name: name.to_owned(), returned: entries.end, entries, fallback: Fallback::Never })
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -27,7 +28,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let log = Log::open(Path::new(log))?;
     let operations: Vec<Operation> = rest.iter().filter_map(|text| operation(text)).collect();
     if operations.len() != rest.len() || operations.iter().any(|operation| operation.entries.end > log.entries.len()) {
-        return Err(format!("an operation is <name>=<first>..<behind the last>, of {} requests", log.entries.len()).into());
+        return Err(
+            format!("an operation is <name>=<first>..<behind the last>, of {} requests", log.entries.len()).into()
+        );
     }
     let recording = Recording::new(Path::new(base), log)?;
     let mut oracle = Oracle::new();

@@ -15,13 +15,26 @@ const ROUNDS: usize = 12;
 /// A round that finds fewer than this part of what was missing is the last.
 const FRUITLESS: usize = 20;
 
-/// Something that was done to the disk: the requests from its start until it returned.
+/// Something that was done to the disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Operation {
     /// Its name in the report.
     pub name: String,
-    /// Its requests.
+    /// The requests from its start until all that it began was on the disk.
     pub entries: Range<usize>,
+    /// Requests that were done when it returned: from here on its outcome is final.
+    pub returned: usize,
+    /// Whether what the loader falls back to is an outcome too.
+    pub fallback: Fallback,
+}
+
+/// Whether the loader may fall back while something is done: only where something is tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fallback {
+    /// What boots is what boots before or after.
+    Never,
+    /// It may be anything that the loader could have fallen back to before.
+    Allowed,
 }
 
 /// A state that boots neither what it should nor what it did.
@@ -85,11 +98,7 @@ impl<'a> Replay<'a> {
     ///
     /// # Errors
     /// As `look`, or when the recording cannot be read.
-    pub fn state<T>(
-        &mut self,
-        state: &State,
-        look: impl FnOnce(View<'_>) -> Result<T, Fault>,
-    ) -> Result<T, Fault> {
+    pub fn state<T>(&mut self, state: &State, look: impl FnOnce(View<'_>) -> Result<T, Fault>) -> Result<T, Fault> {
         self.advance(epoch_start(&self.recording.entries, state.cut))?;
         let mut top = Layer::default();
         for (index, sectors) in &state.kept {
@@ -140,26 +149,27 @@ pub fn judge(
 ) -> Result<Outcome, Fault> {
     let mut random = Random::new(seed);
     let mut outcome = Outcome::default();
-    let mut seen = HashSet::new();
+    let (mut drawn, mut seen) = (HashSet::new(), HashSet::new());
     // Different parts of the same writes may be one state: what is missing then is drawn anew.
     for _ in 0..ROUNDS {
         let missing = count - outcome.states;
         let before = outcome.states;
         let wanted = if before == 0 { missing } else { missing * 2 };
-        let mut all = states(&recording.entries, &operation.entries, wanted, &mut random);
+        let mut all = states(&recording.entries, &operation.entries, wanted, &mut random, &mut drawn);
         all.sort_by_key(|state| epoch_start(&recording.entries, state.cut));
         let mut replay = Replay::new(recording);
         for state in all {
             if outcome.states == count {
                 break;
             }
-            let returned = state.cut >= operation.entries.end;
+            let returned = state.cut >= operation.returned;
             let judged = replay.state(&state, |view| {
                 // A state that was had before is judged again only where more is asked of it.
                 Ok(seen.insert((view.fingerprint(), returned)).then(|| oracle.judge(view)))
             })?;
             if let Some(judged) = judged {
-                outcome.take(state, judged, ends, returned)?;
+                let allowed = allowed(operation, ends, returned);
+                outcome.take(state, judged, ends, &allowed)?;
             }
         }
         if outcome.states == count || outcome.states - before < missing / FRUITLESS {
@@ -170,14 +180,21 @@ pub fn judge(
 }
 
 impl Outcome {
-    fn take(&mut self, state: State, judged: Result<Found, Fault>, ends: &Ends, returned: bool) -> Result<(), Fault> {
+    fn take(
+        &mut self,
+        state: State,
+        judged: Result<Found, Fault>,
+        ends: &Ends,
+        allowed: &[DeploymentId],
+    ) -> Result<(), Fault> {
         self.states += 1;
         let what = match judged {
             Err(Fault::Host(error)) => return Err(Fault::Host(error)),
             Err(Fault::Disk(what)) => Some(what),
             Ok(found) => {
                 self.old += usize::from(found.boots() == ends.before.boots());
-                wrong(&found.boots(), ends, returned)
+                let boots = found.boots();
+                (!allowed.contains(&boots)).then(|| format!("{boots} boots, expected {allowed:?}"))
             }
         };
         self.violations.extend(what.map(|what| Violation { state, what }));
@@ -185,12 +202,14 @@ impl Outcome {
     }
 }
 
-fn wrong(boots: &DeploymentId, ends: &Ends, returned: bool) -> Option<String> {
-    let (before, after) = (ends.before.boots(), ends.after.boots());
-    match () {
-        () if *boots == after => None,
-        () if returned => Some(format!("it had returned, and {boots} boots, not {after}")),
-        () if *boots == before => None,
-        () => Some(format!("{boots} boots, which is neither {before} nor {after}")),
+/// What may boot: before the operation returned what booted before, too.
+fn allowed(operation: &Operation, ends: &Ends, returned: bool) -> Vec<DeploymentId> {
+    let mut allowed = vec![ends.after.boots()];
+    if !returned {
+        allowed.push(ends.before.boots());
     }
+    if operation.fallback == Fallback::Allowed {
+        allowed.extend(ends.before.order.iter().map(|entry| entry.deployment));
+    }
+    allowed
 }

@@ -65,16 +65,21 @@ pub fn epoch_start(entries: &[Entry], cut: usize) -> usize {
     entries[..cut.min(entries.len())].iter().rposition(|entry| entry.flush).map_or(0, |flush| flush + 1)
 }
 
-/// The states of an operation, at most `count` of them.
+/// The states of an operation that were not `seen`, at most `count` of them.
 ///
-/// First what every flush leaves and what is there when the operation returned, with all of its last writes and with none;
-/// then all parts of small epochs; then parts of all epochs, drawn by chance.
-pub fn states(entries: &[Entry], operation: &Range<usize>, count: usize, random: &mut Random) -> Vec<State> {
-    let mut drawn = Drawn { states: Vec::new(), seen: HashSet::new(), count };
+/// First what every flush leaves and what is there at the operation's end, with all of its last writes and with none; then
+/// all parts of small epochs; then parts of all epochs, drawn by chance.
+pub fn states(
+    entries: &[Entry],
+    operation: &Range<usize>,
+    count: usize,
+    random: &mut Random,
+    seen: &mut HashSet<State>,
+) -> Vec<State> {
+    let mut drawn = Drawn { states: Vec::new(), seen, count };
     let end = operation.end.min(entries.len());
     let start = operation.start.min(end);
-    let mut cuts: Vec<usize> =
-        (start..end).filter(|index| entries[*index].flush).map(|index| index + 1).collect();
+    let mut cuts: Vec<usize> = (start..end).filter(|index| entries[*index].flush).map(|index| index + 1).collect();
     for cut in cuts.iter().copied().chain([end]) {
         drawn.add(State { cut, kept: whole(entries, epoch_start(entries, cut)..cut) });
     }
@@ -107,13 +112,13 @@ pub fn states(entries: &[Entry], operation: &Range<usize>, count: usize, random:
     drawn.states
 }
 
-struct Drawn {
+struct Drawn<'a> {
     states: Vec<State>,
-    seen: HashSet<State>,
+    seen: &'a mut HashSet<State>,
     count: usize,
 }
 
-impl Drawn {
+impl Drawn<'_> {
     fn add(&mut self, state: State) -> bool {
         let new = self.states.len() < self.count && self.seen.insert(state.clone());
         if new {
@@ -141,7 +146,11 @@ fn open(entries: &[Entry], range: Range<usize>) -> Vec<usize> {
     range.filter(|index| writes(&entries[*index]) && !entries[*index].fua).collect()
 }
 
-fn with_forced(entries: &[Entry], range: Range<usize>, mut kept: Vec<(usize, Option<u64>)>) -> Vec<(usize, Option<u64>)> {
+fn with_forced(
+    entries: &[Entry],
+    range: Range<usize>,
+    mut kept: Vec<(usize, Option<u64>)>,
+) -> Vec<(usize, Option<u64>)> {
     kept.extend(forced(entries, range));
     kept.sort_unstable();
     kept
@@ -198,13 +207,15 @@ mod tests {
     #[test]
     fn what_was_flushed_is_never_lost_and_nothing_is_there_before_it_was_written() {
         let entries = [write(1), write(8), flush(), write(8), write(1), Entry { fua: true, ..write(1) }, write(2)];
-        let states = states(&entries, &(1..7), 500, &mut Random::new(1));
+        let states = states(&entries, &(1..7), 500, &mut Random::new(1), &mut HashSet::new());
         assert!(states.len() > 50, "{}", states.len());
         for state in &states {
             let epoch = epoch_start(&entries, state.cut);
             assert!(state.kept.iter().all(|(index, _)| (epoch..state.cut).contains(index)), "{state}");
             assert!(state.cut <= 5 || state.kept.contains(&(5, None)), "{state}");
-            assert!(state.kept.iter().all(|(index, torn)| torn.is_none_or(|torn| torn < entries[*index].length / SECTOR)));
+            assert!(
+                state.kept.iter().all(|(index, torn)| torn.is_none_or(|torn| torn < entries[*index].length / SECTOR))
+            );
             assert!(state.cut >= 1);
         }
     }
@@ -212,11 +223,14 @@ mod tests {
     #[test]
     fn small_epochs_are_taken_whole_and_runs_are_alike() {
         let entries = [write(1), write(1), write(1), flush(), write(1), flush()];
-        let all = states(&entries, &(0..6), 1000, &mut Random::new(7));
+        let take = |count, seen: &mut HashSet<State>| states(&entries, &(0..6), count, &mut Random::new(7), seen);
+        let mut seen = HashSet::new();
+        let all = take(1000, &mut seen);
         // Eight parts of the first epoch before its flush, and what the flush leaves; two and one; the end.
         let before_first_flush = all.iter().filter(|state| state.cut == 3).count();
         assert_eq!(before_first_flush, 8);
-        assert_eq!(all, states(&entries, &(0..6), 1000, &mut Random::new(7)));
-        assert_eq!(states(&entries, &(0..6), 3, &mut Random::new(7)).len(), 3);
+        assert_eq!(all, take(1000, &mut HashSet::new()));
+        assert_eq!(take(3, &mut HashSet::new()).len(), 3);
+        assert_eq!(take(3, &mut seen), []);
     }
 }

@@ -95,8 +95,8 @@ impl Seal {
 
 #[cfg(test)]
 mod tests {
-    use composefs::fsverity::{FsVerityHasher, Sha512HashValue};
     use composefs::fsverity::FsVerityHashValue as _;
+    use composefs::fsverity::{FsVerityHasher, Sha512HashValue};
 
     use super::*;
 

@@ -252,9 +252,10 @@ impl Journal<'_, '_> {
         let bytes = self.fs.block(from)?;
         let mut hasher = Mix::default();
         hasher.write_u64(self.fs.key(from, u64::from(sequence) | 1 << 41));
-        let sum = *memory.sums.entry(hasher.finish()).or_insert_with(|| {
-            crc32c(crc32c(self.seed, &sequence.to_be_bytes()), &bytes)
-        });
+        let sum = *memory
+            .sums
+            .entry(hasher.finish())
+            .or_insert_with(|| crc32c(crc32c(self.seed, &sequence.to_be_bytes()), &bytes));
         let mask = if self.incompat & CSUM_3 != 0 { u32::MAX } else { 0xffff };
         if sum & mask != tag.sum {
             return Err(Fault::disk(format!("a block in the journal's transaction {sequence} has a wrong checksum")));
