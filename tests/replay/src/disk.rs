@@ -104,6 +104,14 @@ impl Recording {
         Ok(Self { base, size, log: log.file, entries: log.entries, versions: Default::default() })
     }
 
+    /// A disk to which nothing was done.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn without_requests(base: &Path) -> io::Result<Self> {
+        Self::new(base, Log { file: File::open(base)?, entries: Vec::new() })
+    }
+
     /// The disk with nothing but these layers, the last on top.
     pub fn view<'a>(&'a self, layers: &'a [&'a Layer]) -> View<'a> {
         View { recording: self, layers }

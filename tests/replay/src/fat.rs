@@ -255,3 +255,81 @@ fn long_name(pieces: &[&[u8]], sum: u8) -> Option<String> {
     let end = units.iter().position(|unit| *unit == 0).unwrap_or(units.len());
     String::from_utf16(&units[..end]).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    const SIZE: u64 = 64 << 20;
+
+    fn piece(number: u8, sum: u8, text: &str) -> [u8; ENTRY] {
+        let mut entry = [0xff; ENTRY];
+        (entry[0], entry[11], entry[12], entry[13]) = (number, LONG, 0, sum);
+        entry[26..28].fill(0);
+        let places = (1..11).step_by(2).chain((14..26).step_by(2)).chain((28..32).step_by(2));
+        for (place, unit) in places.zip(text.encode_utf16().chain([0])) {
+            entry[place..place + 2].copy_from_slice(&unit.to_le_bytes());
+        }
+        entry
+    }
+
+    fn short(name: &[u8; 11]) -> [u8; ENTRY] {
+        let mut entry = [0; ENTRY];
+        entry[..11].copy_from_slice(name);
+        entry[11] = 0x20;
+        entry
+    }
+
+    fn names(entries: &[[u8; ENTRY]]) -> Vec<String> {
+        items(&entries.concat()).into_iter().map(|item| item.name).collect()
+    }
+
+    #[test]
+    fn a_long_name_counts_only_when_all_of_it_is_there() {
+        let own = short(b"ROCKET~1CON");
+        let sum = sum(b"ROCKET~1CON");
+        let (second, first) = (piece(0x42, sum, ".conf"), piece(1, sum, "rocketos-0000"));
+        assert_eq!(names(&[second, first, own]), ["rocketos-0000.conf"]);
+        let deleted = |mut entry: [u8; ENTRY]| {
+            entry[0] = FREE;
+            entry
+        };
+        assert_eq!(names(&[second, deleted(first), own]), ["ROCKET~1.CON"]);
+        assert_eq!(names(&[first, own]), ["ROCKET~1.CON"]);
+        assert_eq!(names(&[second, own]), ["ROCKET~1.CON"]);
+        assert_eq!(names(&[piece(0x42, sum ^ 1, ".conf"), first, own]), ["ROCKET~1.CON"]);
+        assert_eq!(names(&[second, first, deleted(own)]), Vec::<String>::new());
+        assert_eq!(names(&[[0; ENTRY], own]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn files_are_those_that_mtools_put_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let (disk, content) = (folder.path().join("esp"), folder.path().join("content"));
+        let bytes: Vec<u8> = (0..300_000_u32).map(|at| (at % 253) as u8).collect();
+        std::fs::write(&content, &bytes).unwrap();
+        std::fs::File::create(&disk).unwrap().set_len(SIZE).unwrap();
+        let run = |program: &str, arguments: &[&str]| {
+            assert!(Command::new(program).args(arguments).output().unwrap().status.success(), "{program}");
+        };
+        let (disk, content) = (disk.display().to_string(), content.display().to_string());
+        run("mkfs.vfat", &["-F", "32", "-s", "1", &disk]);
+        run("mmd", &["-i", &disk, "::/loader", "::/loader/entries"]);
+        let name = format!("rocketos-000001-{}+3.conf", "0f".repeat(16));
+        run("mcopy", &["-i", &disk, &content, &format!("::/loader/entries/{name}")]);
+        run("mcopy", &["-i", &disk, &content, "::/loader/Short.txt"]);
+        let recording = crate::disk::Recording::without_requests(disk.as_ref()).unwrap();
+        let fat = Fat::open(recording.view(&[]), 0, SIZE).unwrap();
+        let listed: Vec<_> = fat.list("LOADER/entries").unwrap().into_iter().map(|item| item.name).collect();
+        assert_eq!(listed, [name.clone()]);
+        let item = fat.find(&format!("/loader/entries/{name}")).unwrap().unwrap();
+        assert_eq!(fat.content(&item).unwrap(), bytes);
+        assert!(fat.find("loader/short.TXT").unwrap().is_some());
+        assert!(fat.find("loader/absent").unwrap().is_none());
+        let cut = Item { size: item.size + 4096, ..item };
+        assert!(matches!(fat.content(&cut), Err(Fault::Disk(_))));
+        assert!(matches!(Fat::open(recording.view(&[]), 0, SIZE / 2), Err(Fault::Disk(_))));
+    }
+}

@@ -134,7 +134,7 @@ impl Journal<'_, '_> {
 
     /// Finds the first transaction that was not committed.
     fn scan(&self, first: u32, mut at: u64) -> Result<u32, Fault> {
-        let (mut sequence, mut doubtful, mut newest) = (first, false, 0);
+        let (mut sequence, mut doubtful, mut newest) = (first, false, (0, 0));
         // A ring can be walked once.
         let mut left = self.blocks.len() as u64;
         while left > 0 {
@@ -150,7 +150,7 @@ impl Journal<'_, '_> {
                     1
                 }
                 Some(COMMIT) => {
-                    let time = be64(&block, 48).saturating_mul(1_000_000_000) + u64::from(be32(&block, 56));
+                    let time = (be64(&block, 48), be32(&block, 56));
                     if doubtful || !self.commit_is_right(&block) {
                         if time < newest {
                             break;

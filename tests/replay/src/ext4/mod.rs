@@ -9,6 +9,8 @@
 mod files;
 mod inode;
 mod journal;
+#[cfg(test)]
+mod tests;
 
 use std::hash::Hasher as _;
 use std::rc::Rc;
