@@ -1,5 +1,6 @@
 //! The power goes.
 
+mod kernel;
 mod long;
 mod record;
 mod replay;

@@ -1,58 +1,65 @@
 //! Every state that a power cut may leave of recorded operations: the old release or the new one, whole.
 //!
-//! A few are looked at by fsck and by the harness' other judge, which reads with e2fsprogs and mtools, and a few boot and take
-//! the upgrade. Then the oracle is tried: recordings of operations that do it wrong must not pass.
+//! A few are looked at by fsck and by the harness' other judge, which reads with e2fsprogs and mtools, a few by a guest's
+//! kernel, and a few boot and take the upgrade. Then the oracle is tried: what is done wrong must not pass.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use rocketos_model::DeploymentId;
 use rocketos_replay::disk::Recording;
-use rocketos_replay::oracle::Oracle;
+use rocketos_replay::oracle::{Oracle, Partitions};
 use rocketos_replay::replay::{Ends, Operation, Replay, judge, learn};
 use rocketos_replay::sample::{Random, State, states};
 use rocketos_tests::command::Run;
 use rocketos_tests::fixture::{BOOT, Fixture, UPGRADE, VERSIONS};
 use rocketos_tests::{Disk, OfflineDisk, Progress};
 
+use crate::kernel::{self, Written};
 use crate::long::Journal;
 use crate::record::{Recorded, folder};
 use crate::seeded;
 
-/// States in the ordinary run.
-const STATES: usize = 600;
-/// States in the long run.
-const LONG_STATES: usize = 24_000;
-/// States that fsck looks at, of each operation.
-const CHECKED: usize = 1;
-const LONG_CHECKED: usize = 8;
-/// States that are booted, in all.
-const BOOTED: usize = 2;
-const LONG_BOOTED: usize = 24;
 /// Violations that are shown of an operation.
 const SHOWN: usize = 8;
 /// Where chance begins; another number, other states.
 const SEED: u64 = 0x5eed;
+/// States that chance picks those from that are looked at more closely.
+const PICKED_FROM: usize = 400;
 
 /// How much is done.
 struct Amount {
+    /// States that are judged.
     states: usize,
+    /// States of each operation that fsck looks at.
     checked: usize,
+    /// States that are booted, in all; each guest looks at another state.
     booted: usize,
+}
+
+const ORDINARY: Amount = Amount { states: 600, checked: 1, booted: 2 };
+const LONG: Amount = Amount { states: 24_000, checked: 4, booted: 24 };
+
+/// A recording, and what has been learnt of it.
+struct Bench<'a> {
+    progress: &'a Progress,
+    fixture: &'a Fixture,
+    recorded: &'a Recorded,
+    recording: &'a Recording,
+    oracle: Oracle,
+    ends: Vec<Ends>,
+    /// What the long run knows already.
+    journal: Option<Journal>,
 }
 
 #[test]
 fn every_state_boots_the_old_release_or_the_new_one() -> Result<()> {
     let progress = Progress::new();
     let long = std::env::var_os("ROCKETOS_TESTS_LONG").is_some();
-    let amount = match long {
-        true => Amount { states: LONG_STATES, checked: LONG_CHECKED, booted: LONG_BOOTED },
-        false => Amount { states: STATES, checked: CHECKED, booted: BOOTED },
-    };
+    let amount = if long { LONG } else { ORDINARY };
     let fixture = Fixture::ready(&progress)?;
-    let mut journal = if long { Some(Journal::open(&fixture)?) } else { None };
+    let journal = if long { Some(Journal::open(&fixture)?) } else { None };
     let recorded = match &journal {
         Some(journal) => Recorded::kept(&fixture, &progress, journal.folder())?,
         None => Recorded::fresh(&fixture, &progress, &folder())?,
@@ -60,157 +67,181 @@ fn every_state_boots_the_old_release_or_the_new_one() -> Result<()> {
     let recording = recorded.open()?;
     let mut oracle = Oracle::new();
     let ends = progress.step("reading the disk", || Ok(learn(&recording, &mut oracle, &recorded.operations)?))?;
-    for (operation, ends) in recorded.operations.iter().zip(&ends) {
-        progress.say(&format!("{}: {} requests, {:?}", operation.name, operation.entries.len(), ends.after.boots()));
-    }
-    every_state(&progress, &recorded, &recording, &mut oracle, &ends, amount.states, journal.as_mut())?;
+    let (recorded, recording) = (&recorded, &recording);
+    let mut bench = Bench { progress: &progress, fixture: &fixture, recorded, recording, oracle, ends, journal };
+    bench.releases()?;
+    bench.every_state(amount.states)?;
     if !long {
-        progress.step("what is done wrong is caught", || seeded::caught(&recorded, &ends))?;
+        progress.step("what is done wrong is caught", || seeded::caught(recorded, &bench.ends))?;
     }
-    let sampled = sample(&recorded.operations, &recording, amount.checked);
+    let sampled = bench.sample(amount.checked);
     for (name, state) in &sampled {
-        let key = format!("fsck of {name}, {state}");
-        if journal.as_ref().is_some_and(|journal| journal.known(&key).is_some()) {
-            continue;
-        }
-        let said = progress.step(&format!("fsck: {name}"), || {
-            let disk = written(&fixture, &recorded, &recording, state)?;
-            let said = checked(&fixture, &recording, &mut oracle, state, &disk);
-            said.with_context(|| format!("{name}, {state}"))
-        })?;
-        if let Some(journal) = &mut journal {
-            journal.add(&key, &said)?;
-        }
+        bench.fsck(name, state)?;
     }
     let step = (sampled.len() / amount.booted.max(1)).max(1);
-    for (name, state) in sampled.iter().step_by(step).take(amount.booted) {
-        let key = format!("boot of {name}, {state}");
-        if journal.as_ref().is_some_and(|journal| journal.known(&key).is_some()) {
-            continue;
-        }
-        let found = Replay::new(&recording).state(state, |view| oracle.judge(view))?;
-        let version = version(&fixture, &found.boots())?;
-        progress.step(&format!("boot: {name}, {version}"), || {
-            let disk = written(&fixture, &recorded, &recording, state)?;
-            boot(&fixture, &disk, version).with_context(|| format!("{name}, {state}"))
-        })?;
-        if let Some(journal) = &mut journal {
-            journal.add(&key, &format!("{version}, upgraded"))?;
-        }
+    for (place, (name, state)) in sampled.iter().enumerate().step_by(step).take(amount.booted) {
+        let beside = &sampled[(place + 1) % sampled.len()];
+        bench.boot(name, state, beside)?;
     }
-    if let Some(journal) = journal {
+    if let Some(journal) = bench.journal {
         let accelerator = format!("{:?}", fixture.tools.accel()).to_uppercase();
         progress.say(&format!("written: {}", journal.finish(&accelerator, &fixture.digests)?.display()));
     }
     Ok(())
 }
 
-/// Judges `count` states of all operations together; what an operation does not have, the others give.
-fn every_state(
-    progress: &Progress,
-    recorded: &Recorded,
-    recording: &Recording,
-    oracle: &mut Oracle,
-    ends: &[Ends],
-    count: usize,
-    mut journal: Option<&mut Journal>,
-) -> Result<()> {
-    let mut order: Vec<(&Operation, &Ends)> = recorded.operations.iter().zip(ends).collect();
-    order.sort_by_key(|(operation, _)| operation.entries.len());
-    let (mut left, mut violations) = (count, 0);
-    for (place, (operation, ends)) in order.iter().enumerate() {
-        let key = format!("states of {}", operation.name);
-        let said = match journal.as_ref().and_then(|journal| journal.known(&key)) {
-            Some(known) => known.to_owned(),
-            None => {
-                let share = left / (order.len() - place);
-                let outcome = progress.step(&format!("states of {}", operation.name), || {
-                    Ok(judge(recording, oracle, operation, ends, share, SEED)?)
-                })?;
-                for violation in outcome.violations.iter().take(SHOWN) {
-                    progress.say(&format!("VIOLATION in {}: {}: {}", operation.name, violation.state, violation.what));
-                }
-                let (states, wrong) = (outcome.states, outcome.violations.len());
-                let said = format!("{states} states, {wrong} violations; {} boot what booted before", outcome.old);
-                if let Some(journal) = journal.as_deref_mut() {
-                    journal.add(&key, &said)?;
-                }
-                said
-            }
-        };
-        let mut numbers = said.split(|c: char| !c.is_ascii_digit()).filter_map(|word| word.parse::<usize>().ok());
-        left = left.saturating_sub(numbers.next().unwrap_or(0));
-        violations += numbers.next().unwrap_or(0);
-        println!("{}: {said}", operation.name);
+impl Bench<'_> {
+    /// What boots before and after each operation is a release of the fixture's.
+    fn releases(&self) -> Result<()> {
+        for (operation, ends) in self.recorded.operations.iter().zip(&self.ends) {
+            let before = ends.before.as_ref().map_or(Ok("nothing"), |before| self.version(&before.boots()))?;
+            let after = self.version(&ends.after.boots())?;
+            let requests = operation.entries.len();
+            self.progress.say(&format!("{}: {before} to {after}, {requests} requests", operation.name));
+        }
+        Ok(())
     }
-    println!("all operations: {} states, {violations} violations", count - left);
-    ensure!(violations == 0, "{violations} states boot neither the old release nor the new one");
-    Ok(())
-}
 
-/// States to be looked at more closely, some of each operation.
-fn sample(operations: &[Operation], recording: &Recording, each: usize) -> Vec<(String, State)> {
-    let mut sampled = Vec::new();
-    for operation in operations {
-        let mut random = Random::new(SEED ^ 1);
-        let all = states(&recording.entries, &operation.entries, STATES, &mut random, &mut HashSet::new());
-        let picked = (0..each).filter_map(|_| all.get(random.below(all.len())).cloned());
-        sampled.extend(picked.map(|state| (operation.name.clone(), state)));
+    fn version(&self, boots: &DeploymentId) -> Result<&'static str> {
+        let named = |digest: &String| digest.trim_start_matches("sha256:").starts_with(&boots.to_string());
+        let found = VERSIONS.iter().zip(&self.fixture.digests).find(|(_, digest)| named(digest));
+        found.map(|(version, _)| *version).context("what boots is no release of the fixture")
     }
-    sampled
+
+    fn known(&self, key: &str) -> Option<&str> {
+        self.journal.as_ref()?.known(key)
+    }
+
+    fn keep(&mut self, key: &str, outcome: &str) -> Result<()> {
+        self.journal.as_mut().map_or(Ok(()), |journal| journal.add(key, outcome))
+    }
+
+    /// Judges `count` states of all operations together; what an operation does not have, the longer ones give.
+    fn every_state(&mut self, count: usize) -> Result<()> {
+        let mut order: Vec<usize> = (0..self.ends.len()).collect();
+        order.sort_by_key(|index| self.recorded.operations[*index].entries.len());
+        let (mut left, mut violations) = (count, 0);
+        for (place, index) in order.iter().enumerate() {
+            let operation = &self.recorded.operations[*index];
+            let key = format!("states of {}", operation.name);
+            let said = match self.known(&key) {
+                Some(known) => known.to_owned(),
+                None => {
+                    let said = self.states(operation, *index, left / (order.len() - place))?;
+                    self.keep(&key, &said)?;
+                    said
+                }
+            };
+            let mut numbers = said.split(|c: char| !c.is_ascii_digit()).filter_map(|word| word.parse::<usize>().ok());
+            left = left.saturating_sub(numbers.next().unwrap_or(0));
+            violations += numbers.next().unwrap_or(0);
+            println!("{}: {said}", operation.name);
+        }
+        println!("all operations: {} states, {violations} violations", count - left);
+        ensure!(violations == 0, "{violations} states boot neither the old release nor the new one");
+        Ok(())
+    }
+
+    fn states(&mut self, operation: &Operation, index: usize, count: usize) -> Result<String> {
+        let (recording, oracle, ends) = (self.recording, &mut self.oracle, &self.ends[index]);
+        let outcome = self.progress.step(&format!("states of {}", operation.name), || {
+            Ok(judge(recording, oracle, operation, ends, count, SEED)?)
+        })?;
+        for violation in outcome.violations.iter().take(SHOWN) {
+            self.progress.say(&format!("VIOLATION in {}: {}: {}", operation.name, violation.state, violation.what));
+        }
+        let wrong = outcome.violations.len();
+        Ok(format!("{} states, {wrong} violations; {} boot what booted before", outcome.states, outcome.old))
+    }
+
+    /// States to be looked at more closely, some of each operation.
+    fn sample(&self, each: usize) -> Vec<(String, State)> {
+        let mut sampled = Vec::new();
+        for operation in &self.recorded.operations {
+            let (mut random, mut seen) = (Random::new(SEED ^ 1), HashSet::new());
+            let all = states(&self.recording.entries, &operation.entries, PICKED_FROM, &mut random, &mut seen);
+            let picked = (0..each).filter_map(|_| all.get(random.below(all.len())).cloned());
+            sampled.extend(picked.map(|state| (operation.name.clone(), state)));
+        }
+        sampled
+    }
+
+    /// A copy of the disk in a state, raw, and what the oracle finds on it.
+    fn written(&mut self, name: &str, state: &State, file: &str) -> Result<Written> {
+        let disk = self.fixture.scratch().join(format!("{file}.raw"));
+        Run::new("cp").args(["--sparse=always"]).arg(&self.recorded.base).arg(&disk).quiet()?;
+        let copy = std::fs::File::options().write(true).open(&disk)?;
+        let mut replay = Replay::new(self.recording);
+        replay.state(state, |view| Ok(view.write_changes(&copy)?))?;
+        let found = replay.state(state, |view| self.oracle.judge(view))?;
+        let partitions = replay.state(state, Partitions::of)?;
+        Ok(Written { name: name.to_owned(), disk, partitions, found })
+    }
+
+    /// Has e2fsck and fsck.fat mend what they find; the harness' other judge must find what the oracle found, before and
+    /// after.
+    fn fsck(&mut self, name: &str, state: &State) -> Result<()> {
+        let key = format!("fsck of {name}, {state}");
+        if self.known(&key).is_some() {
+            return Ok(());
+        }
+        let progress = self.progress;
+        let said = progress.step(&format!("fsck: {name}"), || {
+            let written = self.written(name, state, "checked")?;
+            let folder = self.fixture.scratch().join("checked");
+            let said = mended(self.fixture, &written, &folder).with_context(|| format!("{name}, {state}"))?;
+            std::fs::remove_dir_all(&folder)?;
+            Ok(format!("{}; {said}", self.version(&written.found.boots())?))
+        })?;
+        progress.say(&said);
+        self.keep(&key, &said)
+    }
+
+    /// Boots a state, has the guest's kernel look at the one `beside`, and upgrades to a release that neither is.
+    fn boot(&mut self, name: &str, state: &State, beside: &(String, State)) -> Result<()> {
+        let key = format!("boot of {name}, {state}");
+        if self.known(&key).is_some() {
+            return Ok(());
+        }
+        let progress = self.progress;
+        let version = progress.step(&format!("boot: {name}; and the kernel looks at: {}", beside.0), || {
+            let written = self.written(name, state, "booted")?;
+            let others = [self.written(&beside.0, &beside.1, "beside")?];
+            let version = self.version(&written.found.boots())?;
+            self.guest(&written.disk, &others, version).with_context(|| format!("{name}, {state}"))?;
+            Ok(version)
+        })?;
+        self.keep(&key, &format!("{version}, and took the upgrade"))
+    }
+
+    fn guest(&self, disk: &PathBuf, others: &[Written], version: &str) -> Result<()> {
+        let offered = if version == VERSIONS[1] { 2 } else { 1 };
+        self.fixture.tag(VERSIONS[offered])?;
+        let machine = self.fixture.machine_with("after-cut", Disk::raw(disk));
+        let mut machine = kernel::attach(machine, others).start()?;
+        let mut guest = machine.wait_for_shell(BOOT)?;
+        guest.wait_booted(BOOT)?;
+        let found = guest.ask(". /usr/lib/os-release && echo $VERSION_ID")?;
+        ensure!(found == version, "release {found} runs, the disk said {version}");
+        guest.check("rocketctl upgrade && rocketctl prune", UPGRADE)?;
+        let status = guest.ask("rocketctl status")?;
+        ensure!(
+            status.contains(&self.fixture.digests[offered]),
+            "the upgrade after the cut brought nothing:\n{status}"
+        );
+        kernel::judge(&mut guest, others)?;
+        drop(guest);
+        machine.cut_power()
+    }
 }
 
-/// A copy of the disk in a state, raw.
-fn written(fixture: &Fixture, recorded: &Recorded, recording: &Recording, state: &State) -> Result<PathBuf> {
-    let disk = fixture.scratch().join("state.raw");
-    Run::new("cp").args(["--sparse=always"]).arg(&recorded.base).arg(&disk).quiet()?;
-    let copy = std::fs::File::options().write(true).open(&disk)?;
-    Replay::new(recording).state(state, |view| Ok(view.write_changes(&copy)?))?;
-    Ok(disk)
-}
-
-/// Has e2fsck and fsck.fat mend what they find, and judges again: with the harness' other judge, and with the oracle.
-fn checked(
-    fixture: &Fixture,
-    recording: &Recording,
-    oracle: &mut Oracle,
-    state: &State,
-    disk: &Path,
-) -> Result<String> {
-    let found = Replay::new(recording).state(state, |view| oracle.judge(view))?;
-    let folder = fixture.scratch().join("state");
-    let offline = OfflineDisk::copy(&fixture.tools, disk, &folder)?;
+fn mended(fixture: &Fixture, written: &Written, folder: &Path) -> Result<String> {
+    let offline = OfflineDisk::copy(&fixture.tools, &written.disk, folder)?;
     let verdict = offline.judge()?;
-    ensure!(verdict.entry.name == found.order[0], "e2fsprogs and mtools find {:?}, the oracle {:?}", verdict, found);
+    let (found, ours) = (&verdict.entry.name, &written.found.order[0]);
+    ensure!(found == ours, "e2fsprogs and mtools find that {found} boots, the oracle {ours}");
     let said = offline.fsck()?;
     let again = offline.judge().context("after fsck")?;
-    ensure!(again == verdict, "after fsck {again:?} boots, before {verdict:?}");
-    std::fs::remove_dir_all(&folder)?;
-    Ok(format!("{}; {said}", found.boots()))
-}
-
-fn version(fixture: &Fixture, boots: &DeploymentId) -> Result<&'static str> {
-    let named = |digest: &String| digest.trim_start_matches("sha256:").starts_with(&boots.to_string());
-    let found = VERSIONS.iter().zip(&fixture.digests).find(|(_, digest)| named(digest));
-    found.map(|(version, _)| *version).context("what boots is no release of the fixture")
-}
-
-/// Boots a state, and upgrades to the newest release.
-fn boot(fixture: &Fixture, disk: &Path, version: &str) -> Result<()> {
-    let offered = if version == VERSIONS[1] { 2 } else { 1 };
-    fixture.tag(VERSIONS[offered])?;
-    let mut machine = fixture.machine_with("after-cut", Disk::raw(disk)).start()?;
-    let mut guest = machine.wait_for_shell(BOOT)?;
-    guest.wait_booted(BOOT)?;
-    let found = guest.ask(". /usr/lib/os-release && echo $VERSION_ID")?;
-    ensure!(found == version, "release {found} runs, the disk said {version}");
-    guest.check("rocketctl upgrade && rocketctl prune", UPGRADE)?;
-    let status = guest.ask("rocketctl status")?;
-    if !status.contains(&fixture.digests[offered]) {
-        bail!("the upgrade after the cut brought nothing:\n{status}");
-    }
-    drop(guest);
-    machine.cut_power()?;
-    std::thread::sleep(Duration::from_millis(100));
-    Ok(())
+    ensure!(again == verdict, "after fsck {} boots, before {found}", again.entry.name);
+    Ok(said)
 }

@@ -3,12 +3,10 @@
 use std::rc::Rc;
 
 use anyhow::{Context, Result, ensure};
-use rocketos_model::gpt;
-use rocketos_replay::disk::{Reader, Recording, View};
+use rocketos_replay::disk::Recording;
 use rocketos_replay::fat::Fat;
-use rocketos_replay::fault::Fault;
-use rocketos_replay::log::{Action, Entry, SECTOR};
-use rocketos_replay::oracle::Oracle;
+use rocketos_replay::log::{Action, Entry};
+use rocketos_replay::oracle::{Oracle, Partitions};
 use rocketos_replay::replay::{Ends, Operation, Replay, judge, learn};
 
 use crate::record::Recorded;
@@ -20,25 +18,19 @@ const SEED: u64 = 0xbad;
 /// A write of at least so many bytes is content, not bookkeeping.
 const CONTENT: u64 = 64 << 10;
 
-/// Bytes of the disk that the ESP has.
-fn esp(view: View<'_>) -> Result<(u64, u64), Fault> {
-    let sector = u32::try_from(SECTOR).unwrap_or(u32::MAX);
-    let missing = || Fault::Disk("there is no ESP".to_owned());
-    let read = rocketos_sys::gpt::read(&mut Reader::new(view), sector);
-    let entries = read.ok().flatten().ok_or_else(missing)?;
-    let esp = entries.iter().find(|entry| entry.type_guid.is(gpt::ESP)).ok_or_else(missing)?;
-    Ok((esp.start, esp.size))
-}
-
 /// Where a file of the ESP begins on the disk, by the beginning of its path.
 fn place(recording: &Recording, at: usize, folder: &str, like: &str) -> Result<u64> {
     let found = Replay::new(recording).at(at, |view| {
-        let (start, size) = esp(view)?;
+        let (start, size) = Partitions::of(view)?.esp;
         let fat = Fat::open(view, start, size)?;
         let item = fat.list(folder)?.into_iter().find(|item| item.name.contains(like));
         item.map(|item| fat.first_byte(&item)).transpose()
     })?;
     found.with_context(|| format!("{folder} has no {like}"))
+}
+
+fn booted(ends: &Ends) -> Result<String> {
+    ends.before.as_ref().map(|before| before.boots().to_string()).context("nothing booted before")
 }
 
 fn flush() -> Entry {
@@ -65,7 +57,7 @@ fn no_sync(recording: &mut Recording, operation: &Operation, _: &Ends) -> Result
 
 /// The kernel's content comes when all else is there.
 fn entry_before_kernel(recording: &mut Recording, operation: &Operation, _: &Ends) -> Result<usize> {
-    let (start, size) = Replay::new(recording).at(operation.entries.start, esp)?;
+    let (start, size) = Replay::new(recording).at(operation.entries.start, Partitions::of)?.esp;
     let own = recording.entries[operation.entries.clone()].to_vec();
     let content = |entry: &Entry| entry.length >= CONTENT && (start..start + size).contains(&entry.start);
     let (late, early): (Vec<Entry>, Vec<Entry>) = own.into_iter().partition(content);
@@ -83,14 +75,14 @@ fn overwrite(recording: &mut Recording, operation: &Operation, at: u64, bytes: V
 }
 
 fn kernel_overwritten(recording: &mut Recording, operation: &Operation, ends: &Ends) -> Result<usize> {
-    let folder = format!("EFI/rocketos/{}", ends.before.boots());
+    let folder = format!("EFI/rocketos/{}", booted(ends)?);
     let at = place(recording, operation.entries.start, &folder, ".efi")?;
     // Behind the headers, so that it is a kernel still.
     Ok(overwrite(recording, operation, at + (8 << 20), vec![0xa5; 512]))
 }
 
 fn entry_edited(recording: &mut Recording, operation: &Operation, ends: &Ends) -> Result<usize> {
-    let boots = ends.before.boots().to_string();
+    let boots = booted(ends)?;
     let at = place(recording, operation.entries.start, "loader/entries", &boots)?;
     let mut text = format!("title Rocket OS\nsort-key rocketos\nversion 1\nefi /EFI/rocketos/{boots}/other.efi\n");
     text.extend(std::iter::repeat_n('\n', 512 - text.len()));
@@ -98,7 +90,7 @@ fn entry_edited(recording: &mut Recording, operation: &Operation, ends: &Ends) -
 }
 
 fn objects_not_written(recording: &mut Recording, operation: &Operation, _: &Ends) -> Result<usize> {
-    let (start, size) = Replay::new(recording).at(operation.entries.start, esp)?;
+    let (start, size) = Replay::new(recording).at(operation.entries.start, Partitions::of)?.esp;
     let mut lost = 0;
     for entry in &mut recording.entries[operation.entries.clone()] {
         // Behind the ESP lies the root; its journal is written in smaller pieces than large objects are.

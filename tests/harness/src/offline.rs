@@ -102,7 +102,7 @@ impl OfflineDisk {
     pub fn fsck(&self) -> Result<String> {
         let esp = self.folder.join("esp.vfat");
         let disk = File::options().read(true).write(true).open(&self.file)?;
-        let part = File::create(&esp)?;
+        let part = File::options().read(true).write(true).create(true).truncate(true).open(&esp)?;
         part.set_len(self.esp_size)?;
         copy_data(&disk, self.esp, &part, 0, self.esp_size)?;
         let mend = |program: &str, option: &str, file: &Path| -> Result<bool> {

@@ -73,7 +73,7 @@ impl<'a> Fat<'a> {
         let data = reserved + tables * table_sectors;
         let clusters = sectors.saturating_sub(data) / each.max(1);
         if !sane || clusters < FAT32_CLUSTERS || clusters.saturating_add(2) * 4 > table_sectors * sector {
-            return Err(Fault::disk("the ESP has no FAT32 boot sector"));
+            return Err(Fault::nothing("the ESP has no FAT32 boot sector"));
         }
         Ok(Self {
             view,
@@ -330,6 +330,6 @@ mod tests {
         assert!(fat.find("loader/absent").unwrap().is_none());
         let cut = Item { size: item.size + 4096, ..item };
         assert!(matches!(fat.content(&cut), Err(Fault::Disk(_))));
-        assert!(matches!(Fat::open(recording.view(&[]), 0, SIZE / 2), Err(Fault::Disk(_))));
+        assert!(matches!(Fat::open(recording.view(&[]), 0, SIZE / 2), Err(Fault::Nothing(_))));
     }
 }

@@ -8,6 +8,9 @@ pub enum Fault {
     /// Firmware, loader or initramfs would stop at this.
     #[error("{0}")]
     Disk(String),
+    /// There is nothing to boot: no partition table, no ESP, no entry. An install that is not done leaves that.
+    #[error("{0}")]
+    Nothing(String),
     /// The recording itself cannot be read; says nothing of the disk.
     #[error("reading the recording")]
     Host(#[from] io::Error),
@@ -16,6 +19,10 @@ pub enum Fault {
 impl Fault {
     pub(crate) fn disk(what: impl Into<String>) -> Self {
         Self::Disk(what.into())
+    }
+
+    pub(crate) fn nothing(what: impl Into<String>) -> Self {
+        Self::Nothing(what.into())
     }
 
     /// The same, of a file.

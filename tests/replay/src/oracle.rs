@@ -66,10 +66,33 @@ struct Kernel {
     image: ComposefsDigest,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Partitions {
-    esp: (u64, u64),
-    root: (u64, u64),
+/// Where the two partitions lie: first byte and bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Partitions {
+    /// The EFI system partition.
+    pub esp: (u64, u64),
+    /// The root partition.
+    pub root: (u64, u64),
+}
+
+impl Partitions {
+    /// Reads the partition table.
+    ///
+    /// # Errors
+    /// When there is none, or it lacks one of them.
+    pub fn of(view: View<'_>) -> Result<Self, Fault> {
+        let sector = u32::try_from(SECTOR).unwrap_or(u32::MAX);
+        let read = rocketos_sys::gpt::read(&mut Reader::new(view), sector);
+        let entries = read.map_err(|error| Fault::disk(format!("the partition table: {error}")))?;
+        let entries = entries.ok_or_else(|| Fault::nothing("there is no partition table"))?;
+        let of = |kind: &str| {
+            let entry = entries.iter().find(|entry| entry.type_guid.is(kind));
+            entry.map(|entry| (entry.start, entry.size))
+        };
+        let esp = of(gpt::ESP).ok_or_else(|| Fault::nothing("there is no ESP"))?;
+        let root = of(gpt::ROOT).ok_or_else(|| Fault::nothing("there is no root partition"))?;
+        Ok(Self { esp, root })
+    }
 }
 
 /// Judges states, and remembers what it has read.
@@ -139,17 +162,7 @@ impl Oracle {
         if let Some(known) = self.tables.get(&key) {
             return Ok(*known);
         }
-        let sector = u32::try_from(SECTOR).unwrap_or(u32::MAX);
-        let read = rocketos_sys::gpt::read(&mut Reader::new(view), sector);
-        let entries = read.map_err(|error| Fault::disk(format!("the partition table: {error}")))?;
-        let entries = entries.ok_or_else(|| Fault::disk("there is no partition table"))?;
-        let of = |kind: &str| {
-            let entry = entries.iter().find(|entry| entry.type_guid.is(kind));
-            entry.map(|entry| (entry.start, entry.size))
-        };
-        let esp = of(gpt::ESP).ok_or_else(|| Fault::disk("there is no ESP"))?;
-        let root = of(gpt::ROOT).ok_or_else(|| Fault::disk("there is no root partition"))?;
-        let found = Partitions { esp, root };
+        let found = Partitions::of(view)?;
         self.tables.insert(key, found);
         Ok(found)
     }
@@ -336,7 +349,7 @@ fn order(esp: &Fat<'_>) -> Result<Vec<EntryName>, Fault> {
     loader_order(&mut entries);
     let order: Vec<EntryName> = entries.iter().map(|entry| entry.name).filter(EntryName::bootable).collect();
     match order.is_empty() {
-        true => Err(Fault::disk("no entry boots")),
+        true => Err(Fault::nothing("no entry boots")),
         false => Ok(order),
     }
 }

@@ -111,8 +111,8 @@ impl<'a> Replay<'a> {
 /// What an operation begins with and ends in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ends {
-    /// What boots before.
-    pub before: Found,
+    /// What boots before; nothing where something is installed.
+    pub before: Option<Found>,
     /// What boots once it returned.
     pub after: Found,
 }
@@ -125,7 +125,10 @@ pub fn learn(recording: &Recording, oracle: &mut Oracle, operations: &[Operation
     let mut replay = Replay::new(recording);
     let mut ends = Vec::new();
     for operation in operations {
-        let before = replay.at(operation.entries.start, |view| oracle.learn(view));
+        let before = match replay.at(operation.entries.start, |view| oracle.learn(view)) {
+            Err(Fault::Nothing(_)) => Ok(None),
+            other => other.map(Some),
+        };
         let before = before.map_err(|fault| fault.of(&format!("before {}", operation.name)))?;
         let after = replay.at(operation.entries.end, |view| oracle.learn(view));
         let after = after.map_err(|fault| fault.of(&format!("after {}", operation.name)))?;
@@ -185,16 +188,24 @@ impl Outcome {
         state: State,
         judged: Result<Found, Fault>,
         ends: &Ends,
-        allowed: &[DeploymentId],
+        allowed: &[Option<DeploymentId>],
     ) -> Result<(), Fault> {
         self.states += 1;
         let what = match judged {
             Err(Fault::Host(error)) => return Err(Fault::Host(error)),
+            Err(Fault::Nothing(what)) if !allowed.contains(&None) => Some(what),
+            Err(Fault::Nothing(_)) => {
+                self.old += 1;
+                None
+            }
             Err(Fault::Disk(what)) => Some(what),
             Ok(found) => {
-                self.old += usize::from(found.boots() == ends.before.boots());
+                self.old += usize::from(ends.before.as_ref().is_some_and(|before| before.boots() == found.boots()));
                 let boots = found.boots();
-                (!allowed.contains(&boots)).then(|| format!("{boots} boots, expected {allowed:?}"))
+                (!allowed.contains(&Some(boots))).then(|| {
+                    let expected = allowed.iter().flatten().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
+                    format!("{boots} boots, expected {expected}")
+                })
             }
         };
         self.violations.extend(what.map(|what| Violation { state, what }));
@@ -202,14 +213,14 @@ impl Outcome {
     }
 }
 
-/// What may boot: before the operation returned what booted before, too.
-fn allowed(operation: &Operation, ends: &Ends, returned: bool) -> Vec<DeploymentId> {
-    let mut allowed = vec![ends.after.boots()];
+/// What may boot, nothing being one of it: before the operation returned what booted before, too.
+fn allowed(operation: &Operation, ends: &Ends, returned: bool) -> Vec<Option<DeploymentId>> {
+    let mut allowed = vec![Some(ends.after.boots())];
     if !returned {
-        allowed.push(ends.before.boots());
+        allowed.push(ends.before.as_ref().map(Found::boots));
     }
-    if operation.fallback == Fallback::Allowed {
-        allowed.extend(ends.before.order.iter().map(|entry| entry.deployment));
+    if let (Fallback::Allowed, Some(before)) = (operation.fallback, &ends.before) {
+        allowed.extend(before.order.iter().map(|entry| Some(entry.deployment)));
     }
     allowed
 }
