@@ -7,7 +7,8 @@ use anyhow::{Context, Result};
 use rocketos_replay::disk::Recording;
 use rocketos_replay::log::Log;
 use rocketos_replay::replay::{Fallback, Operation};
-use rocketos_tests::fixture::{BOOT, Fixture, UPGRADE, VERSIONS};
+use rocketos_tests::fixture::{BOOT, Fixture, REPOSITORY, TAG, UPGRADE, VERSIONS};
+use rocketos_tests::installer::{self, Install};
 use rocketos_tests::{Disk, Guest, Progress, Running, paths};
 
 /// What is done between two marks.
@@ -63,6 +64,14 @@ const STEPS: &[Step] = &[
     step("prune", PRUNE_NOW, VERSIONS[1]),
 ];
 
+/// An install onto an empty disk, which the long run records too.
+const INSTALL: Step = step("install", Action::Run("rocketctl install"), VERSIONS[0]);
+/// Requests of an install that are replayed: its last ones. Before them nothing can boot.
+const INSTALL_TAIL: usize = 600;
+/// The disk before, and the log, in a recording's folder.
+const BASE: &str = "base.raw";
+const LOG: &str = "log";
+
 /// What the long run records after that.
 const LONG_STEPS: &[Step] = &[
     step("upgrade again", UPGRADE_NOW, VERSIONS[1]),
@@ -86,12 +95,19 @@ pub struct Recorded {
 }
 
 impl Recorded {
-    /// Takes up a recording that an earlier run made in `folder`, of the same releases, or records.
-    pub fn kept(fixture: &Fixture, progress: &Progress, folder: &Path) -> Result<Self> {
+    /// Takes up what the long run recorded in `folder`, or records: an install, and all steps.
+    pub fn long(fixture: &Fixture, progress: &Progress, folder: &Path) -> Result<Vec<Self>> {
+        let steps = [STEPS, LONG_STEPS].concat();
+        let install = Self::kept(&folder.join("install"), &[INSTALL], |folder| install(fixture, progress, folder))?;
+        let node = |folder: &Path| Self::record(fixture, progress, folder, &steps);
+        Ok(vec![install, Self::kept(&folder.join("node"), &steps, node)?])
+    }
+
+    fn kept(folder: &Path, steps: &[Step], record: impl FnOnce(&Path) -> Result<Self>) -> Result<Self> {
         let list = folder.join("operations");
         let text = match std::fs::read_to_string(&list) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let recorded = Self::record(fixture, progress, folder, &[STEPS, LONG_STEPS].concat())?;
+                let recorded = record(folder)?;
                 let mut text = String::new();
                 for Operation { name, entries, returned, .. } in &recorded.operations {
                     writeln!(text, "{} {returned} {} {name}", entries.start, entries.end)?;
@@ -106,12 +122,11 @@ impl Recorded {
             let mut number = || words.next()?.parse::<usize>().ok();
             let marks = Marks { start: number()?, returned: number()?, settled: number()? };
             let name = words.next()?;
-            let step = STEPS.iter().chain(LONG_STEPS).find(|step| step.name == name)?;
-            Some(step.operation(marks))
+            Some(steps.iter().find(|step| step.name == name)?.operation(marks))
         };
         let operations = text.lines().map(operation).collect::<Option<_>>();
         let operations = operations.with_context(|| format!("{} is no list of operations", list.display()))?;
-        Ok(Self { base: folder.join("base.raw"), log: folder.join("log"), operations })
+        Ok(Self { base: folder.join(BASE), log: folder.join(LOG), operations })
     }
 
     /// Records what every run does, in `folder`.
@@ -128,7 +143,7 @@ impl Recorded {
     fn record(fixture: &Fixture, progress: &Progress, folder: &Path, steps: &[Step]) -> Result<Self> {
         std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
         let disk = fixture.disk("recorded")?;
-        let (base, log) = (folder.join("base.raw"), folder.join("log"));
+        let (base, log) = (folder.join(BASE), folder.join(LOG));
         progress.step("a copy of the disk", || {
             fixture.tools.run("qemu-img").args(["convert", "-q", "-O", "raw"]).arg(&disk).arg(&base).quiet()
         })?;
@@ -145,6 +160,20 @@ impl Recorded {
         end(guest, machine)?;
         Ok(Self { base, log, operations })
     }
+}
+
+/// Records an install; its machine ends when it is done, so it returned with its last request.
+fn install(fixture: &Fixture, progress: &Progress, folder: &Path) -> Result<Recorded> {
+    std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+    let (base, log, installed) = (folder.join(BASE), folder.join(LOG), folder.join("installed"));
+    let from = format!("docker://{}/{REPOSITORY}:{}", fixture.registry.on_host(), VERSIONS[0]);
+    let install = Install { record: Some(log.clone()), ..Install::new(&from, &fixture.reference(TAG)) };
+    installer::disk(&fixture.tools, progress, &install, &installed)?;
+    std::fs::remove_file(&installed)?;
+    std::fs::File::create(&base)?.set_len(u64::from(install.size) << 30)?;
+    let settled = Log::count(&log)?;
+    let marks = Marks { start: settled.saturating_sub(INSTALL_TAIL), returned: settled, settled };
+    Ok(Recorded { base, log, operations: vec![INSTALL.operation(marks)] })
 }
 
 fn end(guest: Guest, machine: Running) -> Result<()> {

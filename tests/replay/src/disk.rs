@@ -117,7 +117,7 @@ impl Recording {
         View { recording: self, layers }
     }
 
-    fn from_log(&self, at: u64, buffer: &mut [u8]) -> io::Result<()> {
+    fn read_log(&self, at: u64, buffer: &mut [u8]) -> io::Result<()> {
         self.log.read_exact_at(buffer, at)
     }
 
@@ -126,7 +126,7 @@ impl Recording {
             return Ok(*known);
         }
         let mut bytes = [0; BLOCK];
-        self.from_log(at, &mut bytes)?;
+        self.read_log(at, &mut bytes)?;
         let found = version(&bytes);
         self.versions.borrow_mut().insert(at, found);
         Ok(found)
@@ -159,7 +159,7 @@ impl Recording {
                     .to_vec();
                     let part = &mut bytes[within..within + now];
                     match action {
-                        Action::Write(data) => self.from_log(data + offset, part)?,
+                        Action::Write(data) => self.read_log(data + offset, part)?,
                         Action::Bytes(new) => {
                             let from = usize::try_from(offset).unwrap_or(usize::MAX);
                             let new = new.get(from..from.saturating_add(now));
@@ -181,7 +181,7 @@ impl Recording {
             Source::Memory(bytes) => Ok(bytes.clone()),
             Source::Log(at) => {
                 let mut bytes = [0; BLOCK];
-                self.from_log(*at, &mut bytes)?;
+                self.read_log(*at, &mut bytes)?;
                 Ok(Rc::from(bytes))
             }
         }

@@ -323,7 +323,7 @@ mod tests {
         let recording = crate::disk::Recording::without_requests(disk.as_ref()).unwrap();
         let fat = Fat::open(recording.view(&[]), 0, SIZE).unwrap();
         let listed: Vec<_> = fat.list("LOADER/entries").unwrap().into_iter().map(|item| item.name).collect();
-        assert_eq!(listed, [name.clone()]);
+        assert_eq!(listed, std::slice::from_ref(&name));
         let item = fat.find(&format!("/loader/entries/{name}")).unwrap().unwrap();
         assert_eq!(fat.content(&item).unwrap(), bytes);
         assert!(fat.find("loader/short.TXT").unwrap().is_some());

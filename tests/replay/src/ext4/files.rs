@@ -61,7 +61,7 @@ impl Ext4<'_> {
         let mut names = Directory::new();
         for number in 0..inode.size / BLOCK as u64 {
             let physical = physical(&extents, number).ok_or_else(|| Fault::disk("a directory has a hole"))?;
-            entries(inode, &*self.block(physical)?, &mut names)?;
+            entries(inode, &self.block(physical)?, &mut names)?;
         }
         let names = Rc::new(names);
         memory.directories.insert(key, names.clone());

@@ -135,7 +135,7 @@ impl Ext4<'_> {
             let logical = u64::from(le32(node, at));
             if depth > 0 {
                 let child = u64::from(le32(node, at + 4)) | u64::from(le16(node, at + 8)) << 32;
-                self.walk(inode, &*self.block(child)?, depth, found)?;
+                self.walk(inode, &self.block(child)?, depth, found)?;
                 continue;
             }
             let (length, physical) =

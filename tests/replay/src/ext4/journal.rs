@@ -51,6 +51,9 @@ struct Tag {
     sum: u32,
 }
 
+/// Is shown a block of a transaction: its kind, the transaction, its place in the journal, its bytes.
+type Each<'a> = &'a mut dyn FnMut(u32, u32, u64, &[u8]) -> Result<(), Fault>;
+
 /// Blocks that are newer in the journal than at home.
 pub(super) fn replay(fs: &Ext4<'_>, inode: u32, memory: &mut Memory) -> Result<Layer, Fault> {
     let inode = fs.inode(inode, memory)?;
@@ -192,13 +195,7 @@ impl Journal<'_, '_> {
     }
 
     /// Calls `each` with the blocks of all committed transactions that are not data.
-    fn every(
-        &self,
-        first: u32,
-        mut at: u64,
-        end: u32,
-        each: &mut dyn FnMut(u32, u32, u64, &[u8]) -> Result<(), Fault>,
-    ) -> Result<(), Fault> {
+    fn every(&self, first: u32, mut at: u64, end: u32, each: Each<'_>) -> Result<(), Fault> {
         let mut sequence = first;
         while sequence != end {
             let block = self.read(at)?;
