@@ -1,4 +1,4 @@
-//! A guest's kernel looks at states too: it mounts both file systems, and reads every file of every image that may boot.
+//! A guest's kernel looks at states too: it mounts both file systems, and reads every file of the image that boots.
 //!
 //! The partitions are attached each as a disk of its own: two disks with a partition table that claims to be ours would keep
 //! the guest from booting.
@@ -57,22 +57,22 @@ fn look(guest: &mut Guest, index: usize, found: &Found) -> Result<()> {
     for entry in &found.order {
         ensure!(listed.lines().any(|name| *name == entry.to_string()), "there is no {entry}: {listed}");
     }
-    for (id, release) in &found.releases {
-        let sums = guest.ask(&format!("sha256sum {esp}/EFI/rocketos/{id}/*.efi"))?;
-        let expected: String = release.uki.iter().map(|byte| format!("{byte:02x}")).collect();
-        ensure!(sums.starts_with(&expected), "the kernel of {id} is {sums}, expected {expected}");
-        let store = format!("{root}/composefs");
-        guest.check(
-            &format!(
-                "mount -t erofs {store}/images/{image} /run/state/image && mount -t overlay -o \
-                 ro,metacopy=on,redirect_dir=on,verity=require,lowerdir=/run/state/image::{store}/objects none {top} && \
-                 find {top} -xdev -type f -exec cat {{}} + > /dev/null; status=$?; \
-                 umount {top} /run/state/image; exit $status",
-                image = release.image
-            ),
-            BOOT,
-        )?;
-    }
+    let id = found.boots();
+    let release = found.releases.get(&id).context("the oracle named no release")?;
+    let sums = guest.ask(&format!("sha256sum {esp}/EFI/rocketos/{id}/*.efi"))?;
+    let expected: String = release.uki.iter().map(|byte| format!("{byte:02x}")).collect();
+    ensure!(sums.starts_with(&expected), "the kernel of {id} is {sums}, expected {expected}");
+    let store = format!("{root}/composefs");
+    guest.check(
+        &format!(
+            "mount -t erofs {store}/images/{image} /run/state/image && mount -t overlay -o \
+             ro,metacopy=on,redirect_dir=on,verity=require,lowerdir=/run/state/image::{store}/objects none {top} && \
+             find {top} -xdev -type f -exec cat {{}} + > /dev/null; status=$?; \
+             umount {top} /run/state/image; exit $status",
+            image = release.image
+        ),
+        BOOT,
+    )?;
     guest.ask(&format!("umount {esp} {root}"))?;
     Ok(())
 }

@@ -41,6 +41,8 @@ struct Amount {
 
 const ORDINARY: Amount = Amount { states: 600, checked: 1, booted: 2 };
 const LONG: Amount = Amount { states: 24_000, checked: 4, booted: 24 };
+/// States that the long run must come to.
+const LONG_LEAST: usize = 20_000;
 
 /// A recording, and what has been learnt of it.
 struct Bench<'a> {
@@ -66,11 +68,13 @@ fn every_state_boots_the_old_release_or_the_new_one() -> Result<()> {
         None => vec![Recorded::fresh(&fixture, &progress, &folder())?],
     };
     let operations: usize = recordings.iter().map(|recorded| recorded.operations.len()).sum();
+    let mut judged = 0;
     for recorded in &recordings {
         let share = |of: usize| (of * recorded.operations.len()).div_ceil(operations);
         let amount = Amount { states: share(amount.states), booted: share(amount.booted), ..amount };
-        replayed(&progress, &fixture, recorded, &amount, journal.as_mut())?;
+        judged += replayed(&progress, &fixture, recorded, &amount, journal.as_mut())?;
     }
+    ensure!(!long || judged >= LONG_LEAST, "only {judged} states were judged, fewer than {LONG_LEAST}");
     if let Some(journal) = journal {
         let accelerator = format!("{:?}", fixture.tools.accel()).to_uppercase();
         progress.say(&format!("written: {}", journal.finish(&accelerator, &fixture.digests)?.display()));
@@ -78,20 +82,21 @@ fn every_state_boots_the_old_release_or_the_new_one() -> Result<()> {
     Ok(())
 }
 
+/// Replays one recording; returns how many states were judged.
 fn replayed(
     progress: &Progress,
     fixture: &Fixture,
     recorded: &Recorded,
     amount: &Amount,
     journal: Option<&mut Journal>,
-) -> Result<()> {
+) -> Result<usize> {
     let recording = &recorded.open()?;
     let mut oracle = Oracle::new();
     let ends = progress.step("reading the disk", || Ok(learn(recording, &mut oracle, &recorded.operations)?))?;
     let ordinary = journal.is_none();
     let mut bench = Bench { progress, fixture, recorded, recording, oracle, ends, journal };
     bench.releases()?;
-    bench.every_state(amount.states)?;
+    let judged = bench.every_state(amount.states)?;
     if ordinary {
         progress.step("what is done wrong is caught", || seeded::caught(recorded, &bench.ends))?;
     }
@@ -104,7 +109,7 @@ fn replayed(
         let beside = &sampled[(place + 1) % sampled.len()];
         bench.boot(name, state, beside)?;
     }
-    Ok(())
+    Ok(judged)
 }
 
 impl Bench<'_> {
@@ -134,7 +139,7 @@ impl Bench<'_> {
     }
 
     /// Judges `count` states of all operations together; what an operation does not have, the longer ones give.
-    fn every_state(&mut self, count: usize) -> Result<()> {
+    fn every_state(&mut self, count: usize) -> Result<usize> {
         let mut order: Vec<usize> = (0..self.ends.len()).collect();
         order.sort_by_key(|index| self.recorded.operations[*index].entries.len());
         let (mut left, mut violations) = (count, 0);
@@ -156,7 +161,7 @@ impl Bench<'_> {
         }
         println!("all operations: {} states, {violations} violations", count - left);
         ensure!(violations == 0, "{violations} states boot neither the old release nor the new one");
-        Ok(())
+        Ok(count - left)
     }
 
     fn states(&mut self, operation: &Operation, index: usize, count: usize) -> Result<String> {
