@@ -118,7 +118,7 @@ impl Log {
             return Err(LogError::Format { path: path.to_owned() });
         }
         let mut at = SECTOR;
-        while at + SECTOR <= size && entries.len() < ENTRIES {
+        while at + SECTOR <= size {
             file.read_exact_at(&mut head, at).map_err(io)?;
             at += SECTOR;
             let wrong = |what| LogError::Entry { path: path.to_owned(), number: entries.len(), what };
@@ -128,6 +128,9 @@ impl Log {
             }
             if at > size {
                 break;
+            }
+            if entries.len() == ENTRIES {
+                return Err(wrong("is one more than are read"));
             }
             entries.push(entry);
         }

@@ -19,7 +19,7 @@ use crate::ext4::{Ext4, Inode, Kind, Memory};
 use crate::fat::Fat;
 use crate::fault::Fault;
 use crate::log::SECTOR;
-use crate::verity::{Digest, Seal};
+use crate::verity::{DIGEST, Digest, Seal};
 
 /// Most bytes of a boot entry, an origin and their like.
 const SMALL_BYTES: u64 = 1 << 16;
@@ -293,7 +293,7 @@ impl Oracle {
                 let listed = listed.map_err(|error| Fault::disk(format!("image {image}: {error}")))?;
                 let mut objects = Vec::new();
                 for object in listed {
-                    let mut digest = Digest::default_zero();
+                    let mut digest = [0; DIGEST];
                     hex::decode_to_slice(object.to_hex(), &mut digest)
                         .map_err(|error| Fault::disk(error.to_string()))?;
                     objects.push(digest);
@@ -327,17 +327,6 @@ impl Oracle {
         seal.check(root, &inode).map_err(|fault| fault.of(&path))?;
         self.seals.insert(key, *digest);
         Ok(inode)
-    }
-}
-
-/// Zeros, which arrays of this length have no word for.
-trait Zero {
-    fn default_zero() -> Self;
-}
-
-impl Zero for Digest {
-    fn default_zero() -> Self {
-        [0; crate::verity::DIGEST]
     }
 }
 

@@ -15,7 +15,7 @@ const EXTENT_MAGIC: u16 = 0xf30a;
 const DEPTH: u16 = 5;
 /// Extents longer than this are not written yet, and read as zero.
 const WRITTEN: u16 = 32_768;
-/// Most extents of one file.
+/// Most extents of one file, and most nodes of their tree.
 const EXTENTS: usize = 65_536;
 const USES_EXTENTS: u32 = 0x8_0000;
 const SEALED: u32 = 0x10_0000;
@@ -42,6 +42,12 @@ pub(super) struct Extent {
     pub length: u64,
 }
 
+/// What was found of a tree of extents so far.
+struct Tree {
+    found: Vec<Extent>,
+    nodes: usize,
+}
+
 /// An inode, its checksum right.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inode {
@@ -65,7 +71,7 @@ impl Ext4<'_> {
         let group = usize::try_from(index / self.inodes_per_group).map_err(|_| absent())?;
         let table = *self.tables.get(group).ok_or_else(absent)?;
         let byte = u64::from(index % self.inodes_per_group) * self.inode_bytes as u64;
-        let block = table + byte / BLOCK as u64;
+        let block = table.saturating_add(byte / BLOCK as u64);
         let key = self.key(block, u64::from(number) | 1 << 40);
         if let Some(known) = memory.inodes.get(&key) {
             return Ok(known.clone());
@@ -116,16 +122,22 @@ impl Ext4<'_> {
         if !inode.uses_extents {
             return Err(Fault::disk(format!("inode {} has no extents", inode.number)));
         }
-        let mut found = Vec::new();
-        self.walk(inode, &inode.map, DEPTH + 1, &mut found)?;
-        Ok(found)
+        let mut tree = Tree { found: Vec::new(), nodes: 0 };
+        self.walk(inode, &inode.map, DEPTH + 1, &mut tree)?;
+        Ok(tree.found)
     }
 
-    fn walk(&self, inode: &Inode, node: &[u8], above: u16, found: &mut Vec<Extent>) -> Result<(), Fault> {
+    fn walk(&self, inode: &Inode, node: &[u8], above: u16, tree: &mut Tree) -> Result<(), Fault> {
         let wrong = |what: &str| Fault::disk(format!("the extents of inode {}: {what}", inode.number));
         let (entries, most, depth) = (le16(node, 2), le16(node, 4), le16(node, 6));
         let room = usize::from(most) * 12 + 12;
-        if le16(node, 0) != EXTENT_MAGIC || entries > most || room > node.len() || depth >= above {
+        tree.nodes += 1;
+        if tree.nodes > EXTENTS
+            || le16(node, 0) != EXTENT_MAGIC
+            || entries > most
+            || room > node.len()
+            || depth >= above
+        {
             return Err(wrong("no such node"));
         }
         if node.len() == BLOCK && crc32c(inode.seed, &node[..room]) != le32(node, room) {
@@ -135,13 +147,14 @@ impl Ext4<'_> {
             let logical = u64::from(le32(node, at));
             if depth > 0 {
                 let child = u64::from(le32(node, at + 4)) | u64::from(le16(node, at + 8)) << 32;
-                self.walk(inode, &self.block(child)?, depth, found)?;
+                self.walk(inode, &self.block(child)?, depth, tree)?;
                 continue;
             }
             let (length, physical) =
                 (le16(node, at + 4), u64::from(le16(node, at + 6)) << 32 | u64::from(le32(node, at + 8)));
             let written = length <= WRITTEN;
             let length = u64::from(if written { length } else { length - WRITTEN });
+            let found = &mut tree.found;
             let behind = found.last().is_none_or(|last| last.logical + last.length <= logical);
             if !behind || found.len() >= EXTENTS || physical + length > self.blocks {
                 return Err(wrong("they lie where none can"));

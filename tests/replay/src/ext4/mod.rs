@@ -2,7 +2,7 @@
 //!
 //! What was read once of a block is kept by the block's version, so that a state costs what it changed. That, and the
 //! journal, are why no crate reads here: ext4-view 1.0 keeps blocks to itself, takes the journal for a straight line, and
-//! revokes within one transaction only. `docs` and the tests hold this reader against e2fsprogs.
+//! revokes within one transaction only. The tests hold this reader against e2fsprogs.
 //!
 //! Sources: Linux 6.12, `fs/ext4/ext4.h`, `fs/jbd2/recovery.c`.
 
@@ -117,7 +117,7 @@ impl<'a> Ext4<'a> {
 
     /// Names a block's content.
     fn version(&self, number: u64) -> u64 {
-        let disk = self.first + number;
+        let disk = self.first.saturating_add(number);
         self.replayed.get(&disk).map_or_else(|| self.view.version(disk), |block: &Block| block.version)
     }
 
