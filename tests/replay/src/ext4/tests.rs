@@ -133,3 +133,51 @@ fn a_journal_is_replayed_as_e2fsck_does_it() {
     let before = Ext4::mount(recording.view(&layers), 0, SIZE, &mut memory).unwrap();
     assert!(before.replayed.len() < fs.replayed.len());
 }
+
+/// Its checksum right, any number may stand anywhere: the answer is content or a fault.
+#[test]
+fn no_number_in_a_superblock_or_an_inode_ends_in_a_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    let recording = opened(&made(folder.path()));
+    let mut memory = Memory::default();
+    let fs = Ext4::mount(recording.view(&[]), 0, SIZE, &mut memory).unwrap();
+    let large = fs.find("large", &mut memory).unwrap().unwrap().number;
+    let (table, bytes) = (fs.tables[0], fs.inode_bytes);
+    let places = [ROOT, large, 8].map(|number| (number, u64::from(number - 1) * bytes as u64));
+    let read = |layer: &Layer, memory: &mut Memory| {
+        let layers = [layer];
+        let outcome = Ext4::mount(recording.view(&layers), 0, SIZE, memory).and_then(|fs| {
+            let inode = fs.find("large", memory)?.ok_or_else(|| Fault::disk("gone"))?;
+            fs.name_of(&inode)?;
+            let content = fs.content(&inode)?;
+            // What any content at all would be compared with.
+            drop(crate::verity::Seal::of(&content[..content.len().min(5000)]).check(&fs, &inode));
+            Ok(())
+        });
+        assert!(!matches!(outcome, Err(Fault::Host(_))));
+    };
+    for value in [0, 1, 0x7fff, 0xffff_ffff_u32] {
+        for at in (0..0x3fc).step_by(4) {
+            let mut block = recording.view(&[]).block(0).unwrap().to_vec();
+            block[1024 + at..1024 + at + 4].copy_from_slice(&value.to_le_bytes());
+            let sum = crc32c(!0, &block[1024..1024 + 0x3fc]);
+            block[1024 + 0x3fc..2048].copy_from_slice(&sum.to_le_bytes());
+            read(&Layer::from_iter([(0, Block::of(block.into()))]), &mut memory);
+        }
+        for ((number, from), at) in places.into_iter().flat_map(|place| (0..128).step_by(2).map(move |at| (place, at)))
+        {
+            let home = table + from / 4096;
+            let from = usize::try_from(from % 4096).unwrap();
+            let mut block = recording.view(&[]).block(home).unwrap().to_vec();
+            let inode = &mut block[from..from + bytes];
+            inode[at..at + 4].copy_from_slice(&value.to_le_bytes());
+            inode[0x7c..0x7e].fill(0);
+            inode[0x82..0x84].fill(0);
+            let seed = crc32c(crc32c(fs.seed, &number.to_le_bytes()), &inode[0x64..0x68]);
+            let sum = crc32c(seed, inode).to_le_bytes();
+            inode[0x7c..0x7e].copy_from_slice(&sum[..2]);
+            inode[0x82..0x84].copy_from_slice(&sum[2..]);
+            read(&Layer::from_iter([(home, Block::of(block.into()))]), &mut memory);
+        }
+    }
+}
