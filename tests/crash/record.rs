@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use rocketos_replay::disk::Recording;
 use rocketos_replay::log::Log;
-use rocketos_replay::replay::{Fallback, Operation};
+use rocketos_replay::replay::{Fallback, Operation, Replay};
 use rocketos_tests::fixture::{BOOT, Fixture, REPOSITORY, TAG, UPGRADE, VERSIONS};
 use rocketos_tests::installer::{self, Install};
 use rocketos_tests::{Disk, Guest, Progress, Running, paths};
@@ -68,6 +68,8 @@ const STEPS: &[Step] = &[
 const INSTALL: Step = step("install", Action::Run("rocketctl install"), VERSIONS[0]);
 /// Requests of an install that are replayed: its last ones. Before them nothing can boot.
 const INSTALL_TAIL: usize = 600;
+/// The disk that it is installed on, in GiB.
+const INSTALLED_GIB: u32 = 5;
 /// The disk before, and the log, in a recording's folder.
 const BASE: &str = "base.raw";
 const LOG: &str = "log";
@@ -162,18 +164,29 @@ impl Recorded {
     }
 }
 
-/// Records an install; its machine ends when it is done, so it returned with its last request.
+/// Records an install; its machine ends when it is done, so it returned with its last request. The requests before the last
+/// ones go into the disk before: making the file systems asks for gigabytes of zeros.
 fn install(fixture: &Fixture, progress: &Progress, folder: &Path) -> Result<Recorded> {
     std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
-    let (base, log, installed) = (folder.join(BASE), folder.join(LOG), folder.join("installed"));
+    let (base, log) = (folder.join(BASE), folder.join(LOG));
+    let work = tempfile::tempdir_in(folder).context("making a folder to work in")?;
+    let (empty, whole) = (work.path().join("empty"), work.path().join("log"));
     let from = format!("docker://{}/{REPOSITORY}:{}", fixture.registry.on_host(), VERSIONS[0]);
-    let install = Install { record: Some(log.clone()), ..Install::new(&from, &fixture.reference(TAG)) };
-    installer::disk(&fixture.tools, progress, &install, &installed)?;
-    std::fs::remove_file(&installed)?;
-    std::fs::File::create(&base)?.set_len(u64::from(install.size) << 30)?;
-    let settled = Log::count(&log)?;
-    let marks = Marks { start: settled.saturating_sub(INSTALL_TAIL), returned: settled, settled };
-    Ok(Recorded { base, log, operations: vec![INSTALL.operation(marks)] })
+    let install =
+        Install { size: INSTALLED_GIB, record: Some(whole.clone()), ..Install::new(&from, &fixture.reference(TAG)) };
+    installer::disk(&fixture.tools, progress, &install, &work.path().join("installed"))?;
+    std::fs::File::create(&empty)?.set_len(u64::from(INSTALLED_GIB) << 30)?;
+    progress.step("the last steps of it", || {
+        let recording = Recording::new(&empty, Log::open(&whole)?)?;
+        let first = recording.entries.len().saturating_sub(INSTALL_TAIL);
+        let disk = std::fs::File::create(&base)?;
+        disk.set_len(recording.size)?;
+        Replay::new(&recording).at(first, |view| Ok(view.write_changes(&disk)?))?;
+        recording.write_log(first, &log)?;
+        let settled = recording.entries.len() - first;
+        let marks = Marks { start: 0, returned: settled, settled };
+        Ok(Recorded { base: base.clone(), log: log.clone(), operations: vec![INSTALL.operation(marks)] })
+    })
 }
 
 fn end(guest: Guest, machine: Running) -> Result<()> {

@@ -117,6 +117,15 @@ impl Recording {
         View { recording: self, layers }
     }
 
+    /// Writes the requests from `first` on as a log of their own.
+    ///
+    /// # Errors
+    /// When the log cannot be read, or the new one not written.
+    pub fn write_log(&self, first: usize, path: &Path) -> io::Result<()> {
+        let entries = self.entries.get(first..).unwrap_or_default();
+        crate::log::write(path, entries, |at, buffer| self.read_log(at, buffer))
+    }
+
     fn read_log(&self, at: u64, buffer: &mut [u8]) -> io::Result<()> {
         self.log.read_exact_at(buffer, at)
     }
@@ -284,13 +293,21 @@ impl<'a> View<'a> {
         sum
     }
 
+    fn is_zero_in_base(&self, number: u64) -> io::Result<bool> {
+        Ok(self.recording.view(&[]).block(number)?.iter().all(|byte| *byte == 0))
+    }
+
     /// Writes the state's changes into a copy of the base.
     ///
     /// # Errors
     /// When base or log cannot be read, or the copy not written.
     pub fn write_changes(&self, copy: &File) -> io::Result<()> {
         for number in self.changes() {
-            copy.write_all_at(&self.block(number)?, number * BLOCK as u64)?;
+            let block = self.block(number)?;
+            // What was a hole and is zero stays a hole.
+            if block.iter().any(|byte| *byte != 0) || !self.is_zero_in_base(number)? {
+                copy.write_all_at(&block, number * BLOCK as u64)?;
+            }
         }
         Ok(())
     }

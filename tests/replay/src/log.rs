@@ -9,7 +9,7 @@
 //! The count at the top lags behind; the log ends where no entry stands.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
@@ -19,14 +19,16 @@ use crate::bytes::{le32, le64};
 pub const SECTOR: u64 = 512;
 /// Most entries that are read.
 pub const ENTRIES: usize = 4_000_000;
-/// Most bytes that one write may have; QEMU splits above 2 GiB, guests far below.
-pub const WRITE_BYTES: u64 = 1 << 30;
+/// Most bytes that one write may have: a guest that asks for zeros asks for 2 GiB of them at once.
+pub const WRITE_BYTES: u64 = 1 << 31;
 /// Largest disk.
 pub const DISK_BYTES: u64 = 1 << 44;
 /// "jsfwshr", as dm-log-writes has it.
 const MAGIC: u64 = 0x6a_7366_7773_6872;
 /// The format's version.
 const VERSION: u64 = 1;
+/// Bytes copied at once.
+const CHUNK: usize = 1 << 20;
 const FLUSH: u64 = 1;
 const FUA: u64 = 2;
 const DISCARD: u64 = 4;
@@ -150,6 +152,45 @@ impl Log {
     }
 }
 
+/// The first sector of a log of `count` entries.
+fn top(count: usize) -> Vec<u8> {
+    sector(&[MAGIC, VERSION, count as u64, SECTOR])
+}
+
+fn sector(numbers: &[u64]) -> Vec<u8> {
+    let mut bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+    bytes.resize(SECTOR as usize, 0);
+    bytes
+}
+
+/// Writes entries as a log of their own; `data` reads what lies at a byte of the log they are from.
+pub(crate) fn write(path: &Path, entries: &[Entry], data: impl Fn(u64, &mut [u8]) -> io::Result<()>) -> io::Result<()> {
+    let mut to = io::BufWriter::new(File::create(path)?);
+    to.write_all(&top(entries.len()))?;
+    let mut buffer = vec![0; CHUNK];
+    for entry in entries {
+        let mut flags = if entry.flush { FLUSH } else { 0 } | if entry.fua { FUA } else { 0 };
+        if entry.action == Action::Discard {
+            flags |= DISCARD;
+        }
+        to.write_all(&sector(&[entry.start / SECTOR, entry.length / SECTOR, flags, 0]))?;
+        match &entry.action {
+            Action::Discard | Action::Nothing => {}
+            Action::Bytes(bytes) => to.write_all(bytes)?,
+            Action::Write(from) => {
+                let mut done = 0;
+                while done < entry.length {
+                    let now = usize::try_from(entry.length - done).map_or(CHUNK, |left| left.min(CHUNK));
+                    data(from + done, &mut buffer[..now])?;
+                    to.write_all(&buffer[..now])?;
+                    done += now as u64;
+                }
+            }
+        }
+    }
+    to.flush()
+}
+
 /// Reads an entry whose data lies at `data`; absent behind the last one.
 fn entry(head: &[u8; 32], data: u64) -> Result<Option<Entry>, &'static str> {
     let [sector, sectors, flags, mark] = [0, 8, 16, 24].map(|at| le64(head, at));
@@ -176,12 +217,6 @@ fn entry(head: &[u8; 32], data: u64) -> Result<Option<Entry>, &'static str> {
 mod tests {
     use super::*;
 
-    fn sector(numbers: &[u64]) -> Vec<u8> {
-        let mut bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
-        bytes.resize(512, 0);
-        bytes
-    }
-
     fn open(parts: &[Vec<u8>]) -> Result<Log, LogError> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), parts.concat()).unwrap();
@@ -190,9 +225,8 @@ mod tests {
 
     #[test]
     fn reads_writes_flushes_and_discards_up_to_the_first_gap() {
-        let top = sector(&[MAGIC, VERSION, 1, 512]);
         let log = open(&[
-            top,
+            top(1),
             sector(&[8, 2, 0, 0]),
             vec![7; 1024],
             sector(&[0, 0, FLUSH, 0]),
@@ -213,25 +247,43 @@ mod tests {
 
     #[test]
     fn an_entry_whose_data_is_still_coming_is_left_out() {
-        let top = sector(&[MAGIC, VERSION, 1, 512]);
-        assert_eq!(open(&[top, sector(&[8, 2, 0, 0]), vec![7; 512]]).unwrap().entries.len(), 0);
+        assert_eq!(open(&[top(1), sector(&[8, 2, 0, 0]), vec![7; 512]]).unwrap().entries.len(), 0);
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let data = vec![7; 1024];
+        let entries = [
+            Entry { start: 4096, length: 1024, action: Action::Write(512), flush: false, fua: true },
+            Entry { start: 0, length: 0, action: Action::Nothing, flush: true, fua: false },
+            Entry { start: 512, length: 512, action: Action::Discard, flush: false, fua: false },
+        ];
+        write(file.path(), &entries, |at, buffer| {
+            assert_eq!(at, 512);
+            buffer.copy_from_slice(&data);
+            Ok(())
+        })
+        .unwrap();
+        let again = Log::open(file.path()).unwrap();
+        assert_eq!(again.entries[0], Entry { action: Action::Write(1024), ..entries[0].clone() });
+        assert_eq!(again.entries[1..], entries[1..]);
     }
 
     #[test]
     fn refuses_what_no_disk_does() {
-        let top = || sector(&[MAGIC, VERSION, 1, 512]);
         assert!(matches!(open(&[sector(&[MAGIC, 2, 1, 512])]), Err(LogError::Format { .. })));
         assert!(matches!(open(&[sector(&[MAGIC, VERSION, 1, 4096])]), Err(LogError::Format { .. })));
         assert!(matches!(open(&[vec![0; 100]]), Err(LogError::Format { .. })));
         for numbers in [
             [u64::MAX, 1, 0, 0],
             [1, u64::MAX, 0, 0],
-            [0, WRITE_BYTES, 0, 0],
+            [0, WRITE_BYTES / SECTOR + 1, 0, 0],
             [0, 1, 32, 0],
             [0, 1, MARK, 0],
             [0, 1, 0, 9],
         ] {
-            assert!(matches!(open(&[top(), sector(&numbers)]), Err(LogError::Entry { number: 0, .. })), "{numbers:?}");
+            assert!(matches!(open(&[top(1), sector(&numbers)]), Err(LogError::Entry { number: 0, .. })), "{numbers:?}");
         }
     }
 }
