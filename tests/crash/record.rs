@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use rocketos_replay::disk::Recording;
 use rocketos_replay::log::Log;
-use rocketos_replay::replay::{Fallback, Operation, Replay};
+use rocketos_replay::replay::{Fallback, Operation};
 use rocketos_tests::fixture::{BOOT, Fixture, REPOSITORY, TAG, UPGRADE, VERSIONS};
 use rocketos_tests::installer::{self, Install};
 use rocketos_tests::{Disk, Guest, Progress, Running, paths};
@@ -179,9 +179,9 @@ fn install(fixture: &Fixture, progress: &Progress, folder: &Path) -> Result<Reco
     progress.step("the last steps of it", || {
         let recording = Recording::new(&empty, Log::open(&whole)?)?;
         let first = recording.entries.len().saturating_sub(INSTALL_TAIL);
-        let disk = std::fs::File::create(&base)?;
+        let disk = std::fs::File::options().read(true).write(true).create(true).truncate(true).open(&base)?;
         disk.set_len(recording.size)?;
-        Replay::new(&recording).at(first, |view| Ok(view.write_changes(&disk)?))?;
+        recording.lay(first, &disk)?;
         recording.write_log(first, &log)?;
         let settled = recording.entries.len() - first;
         let marks = Marks { start: 0, returned: settled, settled };

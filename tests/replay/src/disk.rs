@@ -16,6 +16,9 @@ use crate::log::{Action, Entry, Log, SECTOR};
 /// Bytes of a block.
 pub const BLOCK: usize = 4096;
 
+/// Bytes copied at once.
+const CHUNK: usize = 1 << 20;
+
 /// Hashes numbers of blocks, and hashes.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Mix(u64);
@@ -115,6 +118,37 @@ impl Recording {
     /// The disk with nothing but these layers, the last on top.
     pub fn view<'a>(&'a self, layers: &'a [&'a Layer]) -> View<'a> {
         View { recording: self, layers }
+    }
+
+    /// Does the requests before `to` on a disk in a file, from nothing; what is the same already is not written, so that holes
+    /// stay.
+    ///
+    /// # Errors
+    /// When the log cannot be read, or the disk not written.
+    pub fn lay(&self, to: usize, disk: &File) -> io::Result<()> {
+        let (mut new, mut old) = (vec![0; CHUNK], vec![0; CHUNK]);
+        for entry in self.entries.iter().take(to) {
+            let mut done = 0;
+            while done < entry.length {
+                let now = usize::try_from(entry.length - done).map_or(CHUNK, |left| left.min(CHUNK));
+                match &entry.action {
+                    Action::Write(data) => self.read_log(data + done, &mut new[..now])?,
+                    Action::Discard => new[..now].fill(0),
+                    Action::Bytes(bytes) => {
+                        let from = usize::try_from(done).unwrap_or(usize::MAX);
+                        let part = bytes.get(from..from.saturating_add(now)).ok_or(io::ErrorKind::UnexpectedEof)?;
+                        new[..now].copy_from_slice(part);
+                    }
+                    Action::Nothing => break,
+                }
+                disk.read_exact_at(&mut old[..now], entry.start + done)?;
+                if new[..now] != old[..now] {
+                    disk.write_all_at(&new[..now], entry.start + done)?;
+                }
+                done += now as u64;
+            }
+        }
+        Ok(())
     }
 
     /// Writes the requests from `first` on as a log of their own.
@@ -293,21 +327,13 @@ impl<'a> View<'a> {
         sum
     }
 
-    fn is_zero_in_base(&self, number: u64) -> io::Result<bool> {
-        Ok(self.recording.view(&[]).block(number)?.iter().all(|byte| *byte == 0))
-    }
-
     /// Writes the state's changes into a copy of the base.
     ///
     /// # Errors
     /// When base or log cannot be read, or the copy not written.
     pub fn write_changes(&self, copy: &File) -> io::Result<()> {
         for number in self.changes() {
-            let block = self.block(number)?;
-            // What was a hole and is zero stays a hole.
-            if block.iter().any(|byte| *byte != 0) || !self.is_zero_in_base(number)? {
-                copy.write_all_at(&block, number * BLOCK as u64)?;
-            }
+            copy.write_all_at(&self.block(number)?, number * BLOCK as u64)?;
         }
         Ok(())
     }
@@ -346,5 +372,58 @@ impl io::Seek for Reader<'_> {
         };
         self.at = from.checked_add_signed(by).ok_or(io::ErrorKind::InvalidInput)?;
         Ok(self.at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(start: u64, bytes: &[u8]) -> Entry {
+        let (length, action) = (bytes.len() as u64, Action::Bytes(Rc::from(bytes)));
+        Entry { start, length, action, flush: false, fua: false }
+    }
+
+    #[test]
+    fn writes_are_laid_over_the_base_whole_or_torn() {
+        let (base, copy) = (tempfile::NamedTempFile::new().unwrap(), tempfile::tempfile().unwrap());
+        std::fs::write(base.path(), [1; 16384]).unwrap();
+        let mut recording = Recording::without_requests(base.path()).unwrap();
+        let discard = Entry { action: Action::Discard, ..write(8192, &[0; 512]) };
+        recording.entries = vec![write(3584, &[2; 1024]), write(4096, &[3; 4096]), discard];
+
+        let (mut durable, mut top) = (Layer::default(), Layer::default());
+        recording.apply(&recording.entries[0], None, &[], &mut durable).unwrap();
+        recording.apply(&recording.entries[1], Some(3), &[&durable], &mut top).unwrap();
+        let layers = [&durable, &top];
+        let view = recording.view(&layers);
+        let mut found = [0; 8192];
+        view.read(0, &mut found).unwrap();
+        let expected = [vec![1; 3584], vec![2; 512], vec![3; 1536], vec![1; 2560]].concat();
+        assert_eq!(found[..], expected);
+        assert_eq!((view.version(0), view.version(2)), (durable[&0].version, 0));
+        assert_eq!(view.changes().collect::<Vec<_>>(), [0, 1]);
+
+        copy.set_len(16384).unwrap();
+        recording.lay(3, &copy).unwrap();
+        let mut laid = vec![0; 16384];
+        copy.read_exact_at(&mut laid, 0).unwrap();
+        assert_eq!(laid, [vec![0; 3584], vec![2; 512], vec![3; 4096], vec![0; 8192]].concat());
+    }
+
+    #[test]
+    fn equal_disks_have_equal_names() {
+        let base = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(base.path(), [1; 16384]).unwrap();
+        let recording = Recording::without_requests(base.path()).unwrap();
+        let layer = |bytes: &[u8]| {
+            let mut layer = Layer::default();
+            recording.apply(&write(4096, bytes), None, &[], &mut layer).unwrap();
+            layer
+        };
+        let (one, other) = (layer(&[2; 4096]), layer(&[3; 4096]));
+        let name = |layers: &[&Layer]| recording.view(layers).fingerprint();
+        assert_eq!(name(&[&other]), name(&[&one, &other]));
+        assert_ne!(name(&[&one]), name(&[&other]));
     }
 }
