@@ -1,4 +1,7 @@
 //! The power goes.
 
+mod kernel;
 mod long;
-mod power_cuts;
+mod record;
+mod replay;
+mod seeded;

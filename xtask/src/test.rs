@@ -41,7 +41,7 @@ const WITHOUT_IMAGES: [&str; 2] = ["harness", TRUST];
 /// How to test.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Run for hours: more power cuts, all of them booted; thirty CPU-minutes for each fuzz target.
+    /// Run for hours: twenty thousand states that power cuts may leave, some of them booted; thirty CPU-minutes for each fuzz target.
     #[arg(long)]
     long: bool,
     /// Only the sections so named: units, fuzz, harness, trust, image, cli, boot, attack, crash, machine.

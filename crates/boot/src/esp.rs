@@ -29,6 +29,14 @@ impl Esp {
         &self.top
     }
 
+    /// Waits until everything written is on the disk.
+    ///
+    /// # Errors
+    /// When the disk says that it is not.
+    pub fn flush(&self) -> Result<(), BootError> {
+        files::flush(&self.top).map_err(BootError::io("flushing", "/"))
+    }
+
     /// Bytes free.
     ///
     /// # Errors

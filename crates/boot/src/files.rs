@@ -24,8 +24,13 @@ fn unfinished(path: &Path) -> PathBuf {
 }
 
 /// Flushes the whole file system that `directory` is on: FAT keeps its allocation table outside of any file.
+///
+/// Linux' syncfs brings what was written to FAT as far as the disk's cache and leaves it there; only an fsync of a file or a
+/// directory has the disk empty it. So both, in this order.
 pub(crate) fn flush(directory: &Path) -> io::Result<()> {
-    Ok(rustix::fs::syncfs(File::open(directory)?)?)
+    let directory = File::open(directory)?;
+    rustix::fs::syncfs(&directory)?;
+    directory.sync_all()
 }
 
 /// Writes `content` to `relative` below `top`: under another name, flushed, read back, renamed, flushed.

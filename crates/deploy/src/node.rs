@@ -120,11 +120,9 @@ impl Node {
     /// # Errors
     /// When the disk says that it is not.
     pub fn flush(&self) -> Result<(), DeployError> {
-        for top in [&self.root, &self.esp.top().to_owned()] {
-            let directory = std::fs::File::open(top).map_err(DeployError::io("opening", top))?;
-            rustix::fs::syncfs(&directory).map_err(|error| DeployError::io("flushing", top)(error.into()))?;
-        }
-        Ok(())
+        let directory = std::fs::File::open(&self.root).map_err(DeployError::io("opening", &self.root))?;
+        rustix::fs::syncfs(&directory).map_err(|error| DeployError::io("flushing", &self.root)(error.into()))?;
+        Ok(self.esp.flush()?)
     }
 
     /// What a deployment is and follows; absent where it is not installed.

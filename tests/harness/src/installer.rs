@@ -38,6 +38,8 @@ pub struct Install {
     pub format: Format,
     /// Further arguments of `rocketctl install to-disk`.
     pub arguments: Vec<String>,
+    /// Where every request to the disk is recorded, if anywhere ([`Disk::recorded`]).
+    pub record: Option<PathBuf>,
 }
 
 impl Install {
@@ -49,6 +51,7 @@ impl Install {
             size: 8,
             format: Format::Qcow2,
             arguments: Vec::new(),
+            record: None,
         }
     }
 }
@@ -128,6 +131,13 @@ fn run(tools: &Tools, install: &Install, boot: &Boot, disk: &Path) -> Result<()>
     let target = match install.format {
         Format::Raw => Disk::raw(disk),
         Format::Qcow2 => Disk::qcow2(disk),
+    };
+    let target = match &install.record {
+        None => target,
+        Some(log) => {
+            std::fs::File::create(log).with_context(|| format!("making {}", log.display()))?;
+            target.recorded(log)
+        }
     };
     let mut machine = Machine::new(tools, "installer")
         .memory(MEMORY)

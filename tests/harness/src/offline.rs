@@ -47,6 +47,7 @@ pub struct OfflineDisk {
     file: PathBuf,
     folder: PathBuf,
     esp: u64,
+    esp_size: u64,
     root: u64,
     partition: PathBuf,
 }
@@ -71,13 +72,14 @@ impl OfflineDisk {
         let mut disk = File::open(&file)?;
         let entries = rocketos_sys::gpt::read(&mut disk, SECTOR)?.context("the disk has no partition table")?;
         let of = |kind: &str| entries.iter().find(|entry| entry.type_guid.is(kind));
-        let esp = of(gpt::ESP).context("the disk has no ESP")?.start;
+        let esp = of(gpt::ESP).context("the disk has no ESP")?;
         let root = of(gpt::ROOT).context("the disk has no root partition")?;
         let partition = folder.join("root.ext4");
         let copy = File::create(&partition)?;
         copy.set_len(root.size)?;
         copy_data(&disk, root.start, &copy, 0, root.size)?;
-        Ok(Self { file, folder: folder.to_owned(), esp, root: root.start, partition })
+        let (esp, esp_size) = (esp.start, esp.size);
+        Ok(Self { file, folder: folder.to_owned(), esp, esp_size, root: root.start, partition })
     }
 
     /// Puts the disk back as a qcow2 file.
@@ -94,6 +96,32 @@ impl OfflineDisk {
         // 1: the journal had something to replay.
         ensure!(matches!(status.code(), Some(0 | 1)), "replaying the journal: {said}");
         Ok(())
+    }
+
+    /// Has fsck mend both file systems as it does unasked, and look again: then nothing may be wrong. Says what it found.
+    pub fn fsck(&self) -> Result<String> {
+        let esp = self.folder.join("esp.vfat");
+        let disk = File::options().read(true).write(true).open(&self.file)?;
+        let part = File::options().read(true).write(true).create(true).truncate(true).open(&esp)?;
+        part.set_len(self.esp_size)?;
+        copy_data(&disk, self.esp, &part, 0, self.esp_size)?;
+        let mend = |program: &str, option: &str, file: &Path| -> Result<bool> {
+            let (status, said, _) = Run::new(program).arg(option).arg(file).outcome()?;
+            // 1: it found something, and mended it.
+            ensure!(matches!(status.code(), Some(0 | 1)), "{program} {option}: {said}");
+            Ok(status.code() == Some(1))
+        };
+        let (on_esp, on_root) = (mend("fsck.vfat", "-a", &esp)?, mend("e2fsck", "-fp", &self.partition)?);
+        for (program, options, file) in [("fsck.vfat", "-n", &esp), ("e2fsck", "-fn", &self.partition)] {
+            let (status, said, _) = Run::new(program).arg(options).arg(file).outcome()?;
+            ensure!(status.success(), "{program} {options} still finds: {said}");
+        }
+        copy_data(&part, 0, &disk, self.esp, self.esp_size)?;
+        for folder in ["esp", "root"].map(|name| self.folder.join(name)).iter().filter(|folder| folder.exists()) {
+            std::fs::remove_dir_all(folder)?;
+        }
+        let word = |mended| if mended { "mended" } else { "clean" };
+        Ok(format!("ESP {}, root {}", word(on_esp), word(on_root)))
     }
 
     /// Runs commands of debugfs(8) on the root file system.

@@ -21,12 +21,20 @@ const FLOORS: &[(&str, u32)] = &[
     ("rocketctl", 4),
     ("rocketos-tests", 4),
     ("rocketos-fuzz", 4),
+    ("rocketos-replay", 4),
     ("xtask", 5),
     ("rocketos-bench", 5),
 ];
 /// Who may use the only package with `unsafe`: those that must, and the tests, which read partition tables with it.
-const USE_SYS: &[&str] =
-    &["rocketos-store", "rocketos-boot", "rocketos-deploy", "rocketos-initramfs", "rocketos-tests", "rocketos-fuzz"];
+const USE_SYS: &[&str] = &[
+    "rocketos-store",
+    "rocketos-boot",
+    "rocketos-deploy",
+    "rocketos-initramfs",
+    "rocketos-tests",
+    "rocketos-fuzz",
+    "rocketos-replay",
+];
 
 /// Returns each dependency that leads up or sideways, and each package without a floor.
 pub(super) fn check(metadata: &Value) -> Result<Vec<String>> {

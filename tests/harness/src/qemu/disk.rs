@@ -57,12 +57,13 @@ pub struct Disk {
     pub(crate) bus: Bus,
     pub(crate) serial: Option<String>,
     pub(crate) read_only: bool,
+    pub(crate) record: Option<PathBuf>,
 }
 
 impl Disk {
     /// A raw file, on virtio.
     pub fn raw(file: impl Into<PathBuf>) -> Self {
-        Self { file: file.into(), format: Format::Raw, bus: Bus::Virtio, serial: None, read_only: false }
+        Self { file: file.into(), format: Format::Raw, bus: Bus::Virtio, serial: None, read_only: false, record: None }
     }
 
     /// A qcow2 file, on virtio.
@@ -88,20 +89,46 @@ impl Disk {
         self
     }
 
-    /// Returns QEMU's arguments for the disk in place `index`.
-    pub(crate) fn arguments(&self, index: usize) -> Vec<String> {
+    /// Records every request, in the order in which they were done, in `log`: a raw file that exists and is empty.
+    pub fn recorded(mut self, log: &Path) -> Self {
+        self.record = Some(log.to_owned());
+        self
+    }
+
+    /// QEMU's arguments for what a device reads and writes, and its name for it.
+    fn drive(&self, index: usize) -> (Vec<String>, String) {
+        let name = |file: &Path| file.display().to_string().replace(',', ",,");
         // `unsafe` leaves out the host's fsync: a killed QEMU loses nothing the guest has flushed, since the host's
         // page cache survives it, and only the host's own power cut would.
-        let drive = format!(
-            "if=none,id=drive{index},file={},format={},cache=unsafe,discard=unmap,readonly={}",
-            self.file.display().to_string().replace(',', ",,"),
-            self.format.name(),
-            if self.read_only { "on" } else { "off" }
-        );
+        let Some(log) = &self.record else {
+            let drive = format!(
+                "if=none,id=drive{index},file={},format={},cache=unsafe,discard=unmap,readonly={}",
+                name(&self.file),
+                self.format.name(),
+                if self.read_only { "on" } else { "off" }
+            );
+            return (vec!["-drive".to_owned(), drive], format!("drive{index}"));
+        };
+        let nodes = [
+            format!("driver=file,node-name=file{index},filename={},discard=unmap,cache.no-flush=on", name(&self.file)),
+            format!(
+                "driver={},node-name=data{index},file=file{index},discard=unmap,cache.no-flush=on",
+                self.format.name()
+            ),
+            format!("driver=file,node-name=log{index},filename={},cache.no-flush=on", name(log)),
+            // It must see the guest's flushes, so only the nodes below it leave out the host's.
+            format!("driver=blklogwrites,node-name=recorded{index},file=data{index},log=log{index},discard=unmap"),
+        ];
+        let arguments = nodes.into_iter().flat_map(|node| ["-blockdev".to_owned(), node]).collect();
+        (arguments, format!("recorded{index}"))
+    }
+
+    /// Returns QEMU's arguments for the disk in place `index`.
+    pub(crate) fn arguments(&self, index: usize) -> Vec<String> {
+        let (mut args, drive) = self.drive(index);
         let serial = self.serial.as_ref().map_or_else(String::new, |serial| format!(",serial={serial}"));
         // From one on: a kernel handed over by QEMU takes place zero.
-        let tail = format!("drive=drive{index},bootindex={}{serial}", index + 1);
-        let mut args = vec!["-drive".to_owned(), drive];
+        let tail = format!("drive={drive},bootindex={}{serial}", index + 1);
         let mut device = |text: String| args.extend(["-device".to_owned(), text]);
         match self.bus {
             Bus::Virtio => device(format!("virtio-blk-pci,{tail}")),
