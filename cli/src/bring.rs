@@ -190,6 +190,11 @@ fn check_release(resolved: &Resolved, release: &Release) -> anyhow::Result<()> {
     Ok(())
 }
 
+// Its images are for this architecture.
+#[cfg(test)]
+#[cfg(target_arch = "x86_64")]
+mod faults;
+
 #[cfg(test)]
 mod tests {
     use std::{fs, path::Path};

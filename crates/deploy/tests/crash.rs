@@ -12,7 +12,7 @@ use std::{
     io::Cursor,
     os::unix::process::ExitStatusExt as _,
     path::Path,
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
 };
 
 use rocketos_boot::uki;
@@ -25,6 +25,8 @@ use support::{Closed, Machine, assert_same, image::release, reference};
 const CHILD: [&str; 4] = ["ROCKETOS_CRASH_VERB", "ROCKETOS_CRASH_ROOT", "ROCKETOS_CRASH_ESP", "ROCKETOS_CRASH_BOOTED"];
 /// The system calls that a process may die at; one and the same is made in several ways.
 const CALLS: [&str; 6] = ["/^rename", "/^link", "/^unlink", "/^mkdir", "fsync,fdatasync", "syncfs"];
+/// What becomes of a write that is not killed: refused, interrupted, or nothing of it is taken.
+const FAULTS: [&str; 3] = ["error=EIO", "error=EINTR", "retval=0"];
 /// More calls of one kind than any command makes.
 const MANY: u32 = 2000;
 
@@ -93,22 +95,28 @@ fn child() {
 ///
 /// The machine is closed meanwhile: an open store keeps others from pruning it.
 fn survives(verb: &str, machine: &Closed, call: &str, at: u32) -> bool {
+    let outcome = traced(verb, machine, call, &format!("signal=KILL:when={at}"), Path::new("/dev/null"));
+    let said = String::from_utf8_lossy(&outcome.stdout).into_owned() + &String::from_utf8_lossy(&outcome.stderr);
+    let killed = outcome.status.signal() == Some(9) || outcome.status.code() == Some(128 + 9);
+    assert!(killed || outcome.status.success(), "{verb}, {call} {at}: {}: {said}", outcome.status);
+    !killed
+}
+
+/// Runs a command in a process to which `fault` happens at calls of a kind; strace writes to `log`.
+fn traced(verb: &str, machine: &Closed, call: &str, fault: &str, log: &Path) -> Output {
     let booted = machine.booted.to_toml();
     let [root, esp] = [machine.root(), machine.esp()].map(|path| path.display().to_string());
-    let outcome = Command::new("strace")
-        .args(["-f", "-qqq", "-o", "/dev/null", "-e", "signal=none", "-e", &format!("trace={call}")])
-        .args(["-e", &format!("inject={call}:signal=KILL:when={at}")])
+    Command::new("strace")
+        .args(["-f", "-qqq", "-e", "signal=none", "-e", &format!("trace={call}")])
+        .args(["-e", &format!("inject={call}:{fault}"), "-o"])
+        .arg(log)
         .arg(env::current_exe().unwrap())
         .args(["--exact", "child", "--ignored", "--test-threads=1"])
         .envs([(CHILD[0], verb), (CHILD[1], &root), (CHILD[2], &esp), (CHILD[3], &booted)])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&outcome.stdout).into_owned() + &String::from_utf8_lossy(&outcome.stderr);
-    let killed = outcome.status.signal() == Some(9) || outcome.status.code() == Some(128 + 9);
-    assert!(killed || outcome.status.success(), "{verb}, {call} {at}: {}: {said}", outcome.status);
-    !killed
+        .expect("this test needs the program strace: 'apt-get install strace'")
 }
 
 /// What boots next has an origin, and a whole kernel that is sealed for an image that the store has.
@@ -261,4 +269,45 @@ fn pruning_may_die_anywhere() {
     machine.boot();
     bless(&machine.node).unwrap();
     dies_anywhere("prune", 15, &machine);
+}
+
+/// Has each write of a command fail in turn: a kernel and a layer that are short are never taken for whole.
+fn fails_at_any_write(verb: &str, machine: &Machine) {
+    let whole = machine.copy();
+    act(verb, &whole.node);
+    let expected = whole.files();
+    let log = tempfile::NamedTempFile::new().unwrap();
+    for fault in FAULTS {
+        let mut failures = 0;
+        for at in 1..MANY {
+            let closed = machine.copy().close();
+            traced(verb, &closed, "write,pwrite64", &format!("{fault}:when={at}"), log.path());
+            if !fs::read_to_string(log.path()).unwrap().contains("(INJECTED)") {
+                break;
+            }
+            let machine = closed.open();
+            failures += 1;
+            let when = format!("{verb}, {fault} at write {at}");
+            boots(&machine, &when);
+            act(verb, &machine.node);
+            remove_unfinished(&machine);
+            let mut files = machine.files();
+            files.retain(|name, content| expected.contains_key(name) || content.is_some());
+            assert_same(&files, &expected, &format!("{when}, then run again"));
+        }
+        assert!(failures >= 4, "{verb}, {fault}: {failures} writes only");
+    }
+}
+
+#[test]
+fn staging_may_fail_at_any_write() {
+    let [first, second] = ["1", "2"].map(release);
+    let machine = Machine::new().running(&first);
+    machine.pull(&second).unwrap();
+    fails_at_any_write("stage", &machine);
+}
+
+#[test]
+fn a_pull_may_fail_at_any_write() {
+    fails_at_any_write("pull", &Machine::new().running(&release("1")));
 }

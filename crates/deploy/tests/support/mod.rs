@@ -9,7 +9,7 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{Cursor, Write as _},
-    os::fd::OwnedFd,
+    os::{fd::OwnedFd, unix::fs::symlink},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -30,6 +30,8 @@ pub fn reference() -> ImageReference {
 /// Where a machine's file systems are.
 enum Place {
     Directory(tempfile::TempDir),
+    /// Somebody else's.
+    Given(PathBuf),
     Memory(OwnedFd),
 }
 
@@ -37,6 +39,7 @@ impl Place {
     fn path(&self) -> PathBuf {
         match self {
             Self::Directory(directory) => directory.path().to_owned(),
+            Self::Given(path) => path.clone(),
             Self::Memory(mount) => fd_path(mount),
         }
     }
@@ -56,6 +59,27 @@ pub fn memory(options: &[(&str, &str)]) -> OwnedFd {
     let options: Vec<_> = options.iter().map(|(key, value)| MountOption::Value(key, value)).collect();
     let mounted: Result<_, MountError> = mount_virtual("tmpfs", Access::Writable, &options);
     mounted.expect("this test fills a file system of its own and must run as root to mount it")
+}
+
+fn fill(top: &Path) -> PathBuf {
+    let path = top.join("filler");
+    let mut file = fs::File::create(&path).unwrap();
+    while file.write(&[1; 4096]).is_ok() {}
+    path
+}
+
+fn copy_tree(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let (path, kind) = (to.join(entry.file_name()), entry.file_type().unwrap());
+        if kind.is_dir() {
+            fs::create_dir_all(&path).unwrap();
+            copy_tree(&entry.path(), &path);
+        } else if kind.is_symlink() {
+            symlink(fs::read_link(entry.path()).unwrap(), path).unwrap();
+        } else {
+            fs::copy(entry.path(), path).unwrap();
+        }
+    }
 }
 
 fn directory() -> Place {
@@ -107,6 +131,16 @@ impl Machine {
         Self { node, root, esp }
     }
 
+    /// Another of the same content, on file systems in memory that have limits.
+    pub fn copy_to_memory(&self, root: &[(&str, &str)], esp: &[(&str, &str)]) -> Self {
+        let [root, esp] = [root, esp].map(|options| Place::Memory(memory(options)));
+        for (from, to) in [(&self.root, &root), (&self.esp, &esp)] {
+            copy_tree(&from.path(), &to.path());
+        }
+        let node = Node::at(&root.path(), &esp.path(), Verity::Optional, self.node.booted.clone()).unwrap();
+        Self { node, root, esp }
+    }
+
     /// The same, with nothing open.
     pub fn close(self) -> Closed {
         Closed { booted: self.node.booted.clone().unwrap(), root: self.root, esp: self.esp }
@@ -114,10 +148,12 @@ impl Machine {
 
     /// Leaves the ESP without a free byte; returns the file that takes them.
     pub fn fill_esp(&self) -> PathBuf {
-        let path = self.esp().join("filler");
-        let mut file = fs::File::create(&path).unwrap();
-        while file.write(&[1; 4096]).is_ok() {}
-        path
+        fill(&self.esp())
+    }
+
+    /// Leaves the root partition without a free byte; returns the file that takes them.
+    pub fn fill_root(&self) -> PathBuf {
+        fill(&self.root())
     }
 
     /// One with a good deployment that runs.
@@ -202,6 +238,11 @@ pub struct Closed {
 }
 
 impl Closed {
+    /// One that somebody else takes away.
+    pub fn at(root: &Path, esp: &Path, booted: Booted) -> Self {
+        Self { booted, root: Place::Given(root.to_owned()), esp: Place::Given(esp.to_owned()) }
+    }
+
     pub fn root(&self) -> PathBuf {
         self.root.path()
     }
