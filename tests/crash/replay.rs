@@ -174,7 +174,8 @@ impl Bench<'_> {
             self.progress.say(&format!("VIOLATION in {}: {}: {}", operation.name, violation.state, violation.what));
         }
         let wrong = outcome.violations.len();
-        Ok(format!("{} states, {wrong} violations; {} boot what booted before", outcome.states, outcome.old))
+        let (old, torn) = (outcome.old, outcome.torn_superblocks);
+        Ok(format!("{} states, {wrong} violations; {old} as before, {torn} torn superblocks", outcome.states))
     }
 
     /// States that boot something, to be looked at more closely: some of each operation.
@@ -187,7 +188,7 @@ impl Bench<'_> {
             while left > 0 && !all.is_empty() {
                 let state = all.swap_remove(random.below(all.len()));
                 match Replay::new(self.recording).state(&state, |view| self.oracle.judge(view)) {
-                    Err(Fault::Nothing(_)) => {}
+                    Err(Fault::Nothing(_) | Fault::Superblock) => {}
                     other => {
                         other?;
                         sampled.push((operation.name.clone(), state));

@@ -11,6 +11,9 @@ pub enum Fault {
     /// There is nothing to boot: no partition table, no ESP, no entry. An install that is not done leaves that.
     #[error("{0}")]
     Nothing(String),
+    /// The checksum of ext4's superblock is wrong: no kernel mounts that.
+    #[error("the ext4 superblock's checksum is wrong")]
+    Superblock,
     /// The recording itself cannot be read; says nothing of the disk.
     #[error("reading the recording")]
     Host(#[from] io::Error),

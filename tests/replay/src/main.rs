@@ -37,7 +37,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let ends = learn(&recording, &mut oracle, &operations)?;
     for (operation, ends) in operations.iter().zip(&ends) {
         let outcome = judge(&recording, &mut oracle, operation, ends, count.parse()?, SEED)?;
-        println!("{}: {} states, {} violations", operation.name, outcome.states, outcome.violations.len());
+        let (states, wrong, torn) = (outcome.states, outcome.violations.len(), outcome.torn_superblocks);
+        println!("{}: {states} states, {wrong} violations; {torn} torn superblocks", operation.name);
         for violation in outcome.violations.iter().take(SHOWN) {
             println!("  {}: {}", violation.state, violation.what);
         }

@@ -24,6 +24,13 @@ pub struct State {
     pub kept: Vec<(usize, Option<u64>)>,
 }
 
+impl State {
+    /// True when a write is there in part.
+    pub fn is_torn(&self) -> bool {
+        self.kept.iter().any(|(_, sectors)| sectors.is_some())
+    }
+}
+
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "cut before request {}, of the unflushed writes are there:", self.cut)?;

@@ -144,7 +144,7 @@ impl<'a> Ext4<'a> {
             return Err(Fault::disk("there is no ext4 superblock"));
         }
         if crc32c(!0, &top[..0x3fc]) != le32(top, 0x3fc) {
-            return Err(Fault::disk("the ext4 superblock's checksum is wrong"));
+            return Err(Fault::Superblock);
         }
         let desc = usize::from(le16(top, 0xfe));
         let plain = read_only & CSUM != 0 && incompat & !KNOWN == 0 && incompat & (BIT64 | EXTENTS) == BIT64 | EXTENTS;
