@@ -34,9 +34,10 @@ const SHAPES: [Shape; 4] = [
         reason: "its kernel on the ESP is damaged",
     },
     Shape {
-        name: "a byte of its kernel is flipped",
-        // Amid what is compressed.
-        damage: "printf '\\125\\252\\125' | dd of=$UKI bs=1 seek=9000000 conv=notrunc status=none",
+        // Under what is compressed it would bring the firmware down (docs/gaps.md).
+        name: "its kernel names another image",
+        damage: "AT=$(grep -abo v1-sha512-12: $UKI | head -n 1 | cut -d : -f 1) && \
+                 printf 00000000 | dd of=$UKI bs=1 seek=$((AT + 20)) conv=notrunc status=none",
         mend: "true",
         reason: "its kernel on the ESP is damaged",
     },
