@@ -74,24 +74,28 @@ impl Esp {
 
     /// Makes a counted entry known good: an uncounted one with the next sequence is added, then the counted one goes.
     ///
-    /// `identifier` is the loader's (`LoaderEntrySelected`). An entry that is good already stays as it is.
+    /// `identifier` is the loader's (`LoaderEntrySelected`). An entry that is good already stays as it is. Where the entry that
+    /// booted is gone, since its deployment was chosen again while it ran, the newest one of that deployment stands for it.
     ///
     /// # Errors
-    /// When there is no such entry, or the ESP cannot be written. A power cut between the two steps leaves both, the
+    /// When its deployment has no entry, or the ESP cannot be written. A power cut between the two steps leaves both, the
     /// good one first.
     pub fn bless(&self, identifier: &str, title: &str, uki: &str) -> Result<Entry, BootError> {
-        let entries = self.entries()?;
         let missing = || BootError::NoEntry(identifier.to_owned());
         let booted: EntryName = identifier.parse().map_err(|_| missing())?;
-        let good = entries.iter().find(|other| other.name.deployment == booted.deployment && other.is_good()).cloned();
-        let Some(entry) = entries.iter().find(|entry| entry.name.identifier() == identifier) else {
-            return good.ok_or_else(missing);
+        let mut entries = self.entries()?;
+        entries.retain(|entry| entry.name.deployment == booted.deployment);
+        let newest = |good: bool| {
+            let alike = entries.iter().filter(|entry| entry.is_good() == good);
+            alike.max_by_key(|entry| entry.name.sequence)
         };
+        let named = entries.iter().find(|entry| entry.name.identifier() == identifier);
+        let entry = named.or_else(|| newest(true)).or_else(|| newest(false)).ok_or_else(missing)?;
         if entry.is_good() {
             return Ok(entry.clone());
         }
-        let good = match good {
-            Some(good) if good.name.sequence > entry.name.sequence => good,
+        let good = match newest(true) {
+            Some(good) if good.name.sequence > entry.name.sequence => good.clone(),
             _ => self.add_entry(entry.name.deployment, title, uki, None)?,
         };
         self.remove_entry(entry)?;
@@ -194,6 +198,18 @@ mod tests {
         assert_eq!(esp.entries().unwrap(), [good.clone(), old]);
         assert_eq!(esp.bless(&good.name.identifier(), "2", "k.efi").unwrap(), good, "blessing twice changes nothing");
         assert!(matches!(esp.bless("rocketos-9.conf", "", ""), Err(BootError::NoEntry(_))));
+    }
+
+    #[test]
+    fn a_newer_entry_stands_for_the_one_that_booted_and_is_gone() {
+        let (_keep, esp) = esp();
+        let old = esp.add_entry(id("aa"), "1", "k.efi", None).unwrap();
+        let tried = esp.add_entry(id("bb"), "2", "k.efi", Some(new_tries())).unwrap();
+        let newer = esp.add_entry(id("bb"), "2", "k.efi", Some(new_tries())).unwrap();
+        esp.remove_entry(&tried).unwrap();
+        let good = esp.bless(&tried.name.identifier(), "2", "k.efi").unwrap();
+        assert!(good.is_good() && good.name.sequence > newer.name.sequence);
+        assert_eq!(esp.entries().unwrap(), [good, old]);
     }
 
     #[test]

@@ -141,16 +141,19 @@ impl Model {
                 after.booted = entry.0;
                 entry.1 = entry.1.map(|left| left - 1);
             }
-            Bless => match self.entries.get(&self.entry) {
-                None => self.is_good(self.booted).then_some(())?,
-                Some((_, None)) => {}
-                Some((release, Some(_))) => {
-                    if !self.entries.range(self.entry..).any(|(_, entry)| *entry == (*release, None)) {
-                        after.add(*release, None);
+            Bless => {
+                let of_it = |sequence: &&u64| self.entries[*sequence].0 == self.booted;
+                let newest = self.entries.keys().rev().find(of_it);
+                let named = self.entries.contains_key(&self.entry).then_some(&self.entry);
+                let good_one = self.is_good(self.booted) && named.is_none();
+                let entry = named.or(newest)?;
+                if !good_one && self.entries[entry].1.is_some() {
+                    if !self.entries.range(*entry..).any(|(_, found)| *found == (self.booted, None)) {
+                        after.add(self.booted, None);
                     }
-                    after.entries.remove(&self.entry);
+                    after.entries.remove(entry);
                 }
-            },
+            }
             Rollback => after.prefer(self.target()?),
             Pin => drop(after.pinned.insert(self.booted)),
             Prune => {
