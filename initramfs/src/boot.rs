@@ -6,7 +6,8 @@ use anyhow::{Context, Result};
 use rocketos_model::{Booted, cmdline};
 
 use crate::{
-    config::Config, console, deployment, disk, interfaces, machine_id, modules::Modules, root, switch, watchdog,
+    config::Config, console, deadline, deployment, disk, interfaces, machine_id, modules::Modules, root, switch,
+    watchdog,
 };
 
 /// Does everything; when it returns, it failed.
@@ -14,6 +15,7 @@ pub fn boot() -> Result<Infallible> {
     let started = Instant::now();
     interfaces::mount()?;
     console::connect();
+    deadline::start();
 
     // Policy comes from the command line alone.
     let cmdline = fs::read_to_string("/proc/cmdline").context("reading the kernel command line")?;
@@ -27,17 +29,21 @@ pub fn boot() -> Result<Infallible> {
     modules.insert(&root::IMAGE_MODULES);
     modules.wait_for(&interfaces::MODULES);
     let loader = interfaces::loader()?;
+    deadline::doing("finding the disk");
     let disk = disk::find(&mut modules, loader.partition.as_deref())?;
     let found = Instant::now();
     let mut watched = watchdog::start();
 
     modules.wait_for(&root::PARTITION_MODULES);
+    deadline::doing("mounting the root partition");
     let sysroot = root::mount_partition(&disk.root)?;
     modules.wait_for(&root::IMAGE_MODULES);
+    deadline::doing("mounting the image");
     let new_root = root::mount_image(&sysroot, &digest)?;
     let deployment = deployment::booted(&sysroot, loader.entry.as_deref(), &digest)?;
     let config = Config::read(&new_root)?;
 
+    deadline::doing("putting the root together");
     let new_root = root::overlay_root(new_root, config.root)?;
     root::show_sysroot(&new_root, &sysroot)?;
     root::mount_etc(&new_root, &sysroot, config.etc, deployment)?;
