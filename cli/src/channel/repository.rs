@@ -1,15 +1,11 @@
 //! Fetching metadata and targets from a [`Place`].
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
-
 use anyhow::Context as _;
-use reqwest::{Client, Response, StatusCode, header::DATE, redirect};
 use rocketos_model::Place;
 use rocketos_oci::{Files, Reader};
-use rocketos_trust::tuf::{Body, Directory, FileBody, Place as File, Transport, TransportError, encode, limits};
+use rocketos_trust::tuf::{
+    Body, Directory, FileBody, Http, HttpBody, Place as File, Transport, TransportError, limits,
+};
 
 /// The tag under which a registry has the files.
 pub const TAG: &str = "rocketos-releases";
@@ -19,26 +15,18 @@ pub const KIND: &str = "application/vnd.rocketos.release-metadata";
 const METADATA: &str = "metadata";
 /// The folder of the targets.
 const TARGETS: &str = "targets";
-/// What connecting to a web server may take.
-const CONNECT: Duration = Duration::from_secs(10);
-/// How long it may send nothing.
-const STALL: Duration = Duration::from_secs(30);
-/// What a whole file may take, however evenly its bytes drip.
-const WHOLE: Duration = Duration::from_secs(120);
-/// Redirections that are followed.
-const REDIRECTS: usize = 5;
 
 /// A place that was found.
 pub enum Repository {
     Registry(Files),
-    Http { client: Client, base: String, date: Mutex<Option<String>> },
+    Http(Http),
     Directory(Directory),
 }
 
 /// A file on its way.
 pub enum Arriving {
     Whole(Option<Vec<u8>>),
-    Http(Response),
+    Http(HttpBody),
     File(FileBody),
 }
 
@@ -51,15 +39,9 @@ impl Repository {
                 Self::Registry(files.with_context(|| format!("{reference} has no release metadata: no tag {TAG}"))?)
             }
             Place::Http(url) => {
-                let client = Client::builder()
-                    .user_agent("rocketctl")
-                    .connect_timeout(CONNECT)
-                    .read_timeout(STALL)
-                    .timeout(WHOLE)
-                    .redirect(redirect::Policy::limited(REDIRECTS))
-                    .build()
-                    .context("preparing for HTTP")?;
-                Self::Http { client, base: url.clone(), date: Mutex::default() }
+                let (metadata, targets) = (format!("{url}/{METADATA}"), format!("{url}/{TARGETS}"));
+                let http = Http::new("rocketctl", &metadata, Some(&targets)).map_err(anyhow::Error::from_boxed);
+                Self::Http(http.context("preparing for HTTP")?)
             }
             Place::Directory(path) => Self::Directory(Directory::new(path.join(METADATA), path.join(TARGETS))),
         })
@@ -69,7 +51,7 @@ impl Repository {
     pub fn date(&self) -> Option<String> {
         match self {
             Self::Registry(files) => files.date().map(str::to_owned),
-            Self::Http { date, .. } => date.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            Self::Http(http) => http.date(),
             Self::Directory(_) => None,
         }
     }
@@ -88,13 +70,10 @@ pub async fn there(reader: &Reader, place: &Place) -> anyhow::Result<Option<Repo
     }
 }
 
-/// A file's path below the place.
-fn path(file: File<'_>, encoded: bool) -> String {
+/// A file's path below a registry's place.
+fn path(file: File<'_>) -> String {
     match file {
         File::Metadata(name) => format!("{METADATA}/{name}"),
-        File::Target(name) if encoded => {
-            format!("{TARGETS}/{}", name.split('/').map(encode).collect::<Vec<_>>().join("/"))
-        }
         File::Target(name) => format!("{TARGETS}/{name}"),
     }
 }
@@ -105,21 +84,11 @@ impl Transport for Repository {
     async fn open(&self, file: File<'_>) -> Result<Option<Arriving>, TransportError> {
         match self {
             Self::Registry(files) => {
-                let whole = files.read(&path(file, false), limits::TARGET_BYTES_IN_MEMORY).await?;
+                let whole = files.read(&path(file), limits::TARGET_BYTES_IN_MEMORY).await?;
                 Ok(whole.map(|bytes| Arriving::Whole(Some(bytes))))
             }
             Self::Directory(directory) => Ok(directory.open(file).await?.map(Arriving::File)),
-            Self::Http { client, base, date } => {
-                let response = client.get(format!("{base}/{}", path(file, true))).send().await?;
-                if let Some(said) = response.headers().get(DATE).and_then(|value| value.to_str().ok()) {
-                    *date.lock().unwrap_or_else(PoisonError::into_inner) = Some(said.to_owned());
-                }
-                match response.status() {
-                    // Buckets that may not be listed say 403 of what they do not have.
-                    StatusCode::NOT_FOUND | StatusCode::FORBIDDEN | StatusCode::GONE => Ok(None),
-                    _ => Ok(Some(Arriving::Http(response.error_for_status()?))),
-                }
-            }
+            Self::Http(http) => Ok(http.open(file).await?.map(Arriving::Http)),
         }
     }
 }
@@ -128,7 +97,7 @@ impl Body for Arriving {
     async fn piece(&mut self) -> Result<Option<Vec<u8>>, TransportError> {
         match self {
             Self::Whole(bytes) => Ok(bytes.take()),
-            Self::Http(response) => Ok(response.chunk().await?.map(|piece| piece.to_vec())),
+            Self::Http(body) => body.piece().await,
             Self::File(file) => file.piece().await,
         }
     }

@@ -5,17 +5,12 @@
 //! repository at `--metadata-url` and `--target-base-url`: `http://`, `https://`, or `file://` for a directory. The exit
 //! code is 0, or 1 with the reason on standard error.
 
-use std::{
-    path::PathBuf,
-    process::ExitCode,
-    time::{Duration, SystemTime},
-};
+use std::{path::PathBuf, process::ExitCode, time::SystemTime};
 
 use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
-use reqwest::{Response, StatusCode, redirect};
 use rocketos_trust::tuf::{
-    Body, Client, Directory, FileBody, Place, Saved, State, TargetName, Transport, TransportError, encode,
+    Body, Client, Directory, FileBody, Http, HttpBody, Place, Saved, State, TargetName, Transport, TransportError,
 };
 
 /// A client of The Update Framework.
@@ -119,7 +114,7 @@ enum Repository {
 
 enum Either {
     File(FileBody),
-    Http(Response),
+    Http(HttpBody),
 }
 
 impl Repository {
@@ -128,7 +123,8 @@ impl Repository {
             let targets = targets.map(|targets| targets.strip_prefix("file://").context("mixed kinds of URLs"));
             return Ok(Self::Directory(Directory::new(folder, targets.transpose()?.unwrap_or(folder))));
         }
-        Ok(Self::Http(Http::new(metadata, targets)?))
+        let http = Http::new("rocketos-tuf-client", metadata, targets).map_err(anyhow::Error::from_boxed)?;
+        Ok(Self::Http(http))
     }
 }
 
@@ -138,7 +134,7 @@ impl Transport for Repository {
     async fn open(&self, place: Place<'_>) -> Result<Option<Either>, TransportError> {
         match self {
             Self::Directory(directory) => Ok(directory.open(place).await?.map(Either::File)),
-            Self::Http(http) => Ok(http.open(place).await?),
+            Self::Http(http) => Ok(http.open(place).await?.map(Either::Http)),
         }
     }
 }
@@ -147,50 +143,7 @@ impl Body for Either {
     async fn piece(&mut self) -> Result<Option<Vec<u8>>, TransportError> {
         match self {
             Self::File(file) => file.piece().await,
-            Self::Http(response) => Ok(response.chunk().await?.map(|piece| piece.to_vec())),
-        }
-    }
-}
-
-/// A repository behind a web server.
-struct Http {
-    client: reqwest::Client,
-    metadata: String,
-    targets: Option<String>,
-}
-
-impl Http {
-    fn new(metadata: &str, targets: Option<&str>) -> anyhow::Result<Self> {
-        const CONNECT: Duration = Duration::from_secs(10);
-        /// Without a byte.
-        const STALL: Duration = Duration::from_secs(30);
-        const REDIRECTS: usize = 5;
-        let client = reqwest::Client::builder()
-            .user_agent("rocketos-tuf-client")
-            .connect_timeout(CONNECT)
-            .read_timeout(STALL)
-            .redirect(redirect::Policy::limited(REDIRECTS))
-            .build()?;
-        let folder = |url: &str| format!("{}/", url.trim_end_matches('/'));
-        Ok(Self { client, metadata: folder(metadata), targets: targets.map(folder) })
-    }
-
-    async fn open(&self, place: Place<'_>) -> Result<Option<Either>, TransportError> {
-        /// For a whole document, however evenly its bytes drip.
-        const DOCUMENT: Duration = Duration::from_secs(120);
-        let request = match place {
-            Place::Metadata(name) => self.client.get(format!("{}{name}", self.metadata)).timeout(DOCUMENT),
-            Place::Target(name) => {
-                let base = self.targets.as_deref().ok_or("--target-base-url is needed")?;
-                let path = name.split('/').map(encode).collect::<Vec<_>>().join("/");
-                self.client.get(format!("{base}{path}"))
-            }
-        };
-        let response = request.send().await?;
-        match response.status() {
-            // Buckets that may not be listed say 403 of what they do not have.
-            StatusCode::NOT_FOUND | StatusCode::FORBIDDEN | StatusCode::GONE => Ok(None),
-            _ => Ok(Some(Either::Http(response.error_for_status()?))),
+            Self::Http(body) => body.piece().await,
         }
     }
 }

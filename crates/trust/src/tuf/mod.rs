@@ -18,6 +18,7 @@ pub mod author;
 mod canonical;
 mod client;
 mod error;
+mod http;
 mod key;
 pub mod limits;
 mod metadata;
@@ -31,6 +32,7 @@ mod transport;
 
 pub use client::{Client, Fresh, check_root};
 pub use error::TufError;
+pub use http::{Http, HttpBody};
 pub use metadata::TargetFile;
 pub use name::{DelegatedName, Role, TargetName, encode};
 pub use state::State;
