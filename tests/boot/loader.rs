@@ -2,14 +2,10 @@
 //! does not come up. The firmware is real, and so is the loader: the new one has a few bytes more at its end.
 
 use anyhow::{Result, ensure};
-use rocketos_tests::fixture::{BOOT, Fixture};
+use rocketos_tests::fixture::{BOOT, Fixture, LOADER, OTHER_LOADER};
 use rocketos_tests::{Guest, Progress};
 use serde_json::Value;
 
-/// Stands for the loader in the image.
-const LOADER: &str = "/usr/lib/systemd/boot/efi/systemd-bootx64.efi";
-/// What is put in its place, once it is there.
-const OTHER: &str = "/var/loader.efi";
 /// The firmware's order, as it keeps it.
 const ORDER: &str = "od -An -tx1 /sys/firmware/efi/efivars/BootOrder-8be4df61-93ca-11d2-aa0d-00e098032b8c";
 
@@ -34,18 +30,14 @@ fn a_loader_is_tried_before_it_is_kept() -> Result<()> {
     let progress = Progress::new();
     let fixture = Fixture::ready(&progress)?;
     let disk = fixture.disk("loader")?;
-    let swap = format!("[Service]\nExecStartPre=-/bin/mount --bind {OTHER} {LOADER}\n");
-    let mut machine = fixture
-        .machine("loader", &disk)
-        .credentials(|set| set.set("systemd.unit-dropin.rocketos-bless.service", swap.clone()))
-        .start()?;
+    let mut machine = fixture.with_another_loader(fixture.machine("loader", &disk)).start()?;
     let mut guest = progress.step("boot", || machine.wait_for_shell(BOOT))?;
     guest.wait_booted(BOOT)?;
     ensure!(state(&mut guest)? == "current", "{}", state(&mut guest)?);
     let order = guest.ask(ORDER)?;
 
     progress.step("a new loader starts the next boot, and is kept", || {
-        guest.check(&format!("(cat {LOADER}; echo new) > {OTHER} && systemctl restart rocketos-bless"), BOOT)?;
+        guest.check(&format!("(cat {LOADER}; echo new) > {OTHER_LOADER} && systemctl restart rocketos-bless"), BOOT)?;
         ensure!(state(&mut guest)? == "trying", "{}", state(&mut guest)?);
         ensure!(guest.ask(ORDER)? == order, "the order changed before the new loader proved itself");
         restart(&mut guest)?;
@@ -56,7 +48,7 @@ fn a_loader_is_tried_before_it_is_kept() -> Result<()> {
         Ok(())
     })?;
     progress.step("a loader that does not come up is given up", || {
-        guest.check(&format!("echo broken > {OTHER} && systemctl restart rocketos-bless"), BOOT)?;
+        guest.check(&format!("echo broken > {OTHER_LOADER} && systemctl restart rocketos-bless"), BOOT)?;
         let order = guest.ask(ORDER)?;
         for expected in ["trying", "failed"] {
             restart(&mut guest)?;

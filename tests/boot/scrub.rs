@@ -3,12 +3,10 @@
 use anyhow::{Context, Result, ensure};
 use rocketos_model::layout;
 use rocketos_store::object_id_of;
-use rocketos_tests::fixture::{BOOT, Fixture, REPOSITORY, UPGRADE, VERSIONS};
+use rocketos_tests::fixture::{BOOT, Fixture, UPGRADE, VERSIONS};
 use rocketos_tests::{Guest, OfflineDisk, Progress};
 use serde_json::Value;
 
-/// Media type of what the fixture pushes.
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 /// The exit code of `scrub` where something stays damaged.
 const DAMAGED: i32 = 74;
 /// What starts a scrub by itself, and would reboot at the end of it.
@@ -41,16 +39,6 @@ fn booted(guest: &mut Guest) -> Result<String> {
     id.map(str::to_owned).with_context(|| format!("nothing is booted: {text}"))
 }
 
-/// The configuration of a release, which no other has, and which nothing needs to boot.
-fn configuration(fixture: &Fixture, digest: &str) -> Result<Vec<u8>> {
-    let (status, manifest) = fixture.registry.get(&format!("/v2/{REPOSITORY}/manifests/{digest}"), MANIFEST)?;
-    let parsed: Value = serde_json::from_slice(&manifest).with_context(|| format!("manifest: {status}"))?;
-    let config = parsed["config"]["digest"].as_str().context("a manifest without a configuration")?;
-    let (status, bytes) = fixture.registry.get(&format!("/v2/{REPOSITORY}/blobs/{config}"), "*/*")?;
-    ensure!(status.contains(" 200 "), "configuration: {status}");
-    Ok(bytes)
-}
-
 #[test]
 fn where_the_origin_does_not_answer_the_other_deployment_boots() -> Result<()> {
     let progress = Progress::new();
@@ -70,7 +58,7 @@ fn where_the_origin_does_not_answer_the_other_deployment_boots() -> Result<()> {
 
     let offline = OfflineDisk::copy(&fixture.tools, &disk, &fixture.scratch().join("scrub"))?;
     offline.judge()?;
-    let id = object_id_of(&configuration(&fixture, &fixture.digests[1])?).to_hex();
+    let id = object_id_of(&fixture.configuration(1)?).to_hex();
     let object = format!("/{}/{}/{}", layout::root::STORE_OBJECTS, &id[..2], &id[2..]);
     offline.flip(offline.first_byte_of(&object)? + 10)?;
     let damaged = fixture.scratch().join("scrub.qcow2.changed");

@@ -6,10 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use rocketos_tests::fixture::Fixture;
-use rocketos_tests::paths;
-
-/// Where results are kept, in the checkout.
-const RESULTS: &str = "docs/results";
+use rocketos_tests::{paths, results};
 
 /// What is known, one line each, for the releases of this fixture.
 #[derive(Debug)]
@@ -57,9 +54,8 @@ impl Journal {
 
     /// Writes the result into the checkout and forgets the rest; returns where it is.
     pub fn finish(self, accelerator: &str, digests: &[String]) -> Result<PathBuf> {
-        let date = chrono::Utc::now().format("%Y-%m-%d");
         let mut text = format!(
-            "# Power cuts, {date}\n\nStates that a power cut may leave of recorded operations, each judged as firmware, loader and \
+            "States that a power cut may leave of recorded operations, each judged as firmware, loader and \
              initramfs find it;\nsome seen by fsck too, some booted under {accelerator} and upgraded again. Releases:\n"
         );
         for digest in digests {
@@ -70,10 +66,7 @@ impl Journal {
             let (what, outcome) = line.split_once(": ").unwrap_or((line, ""));
             writeln!(text, "| {what} | {outcome} |")?;
         }
-        let results = paths::workspace().join(RESULTS);
-        std::fs::create_dir_all(&results).with_context(|| format!("making {}", results.display()))?;
-        let file = results.join(format!("{date}-crash.md"));
-        std::fs::write(&file, text).with_context(|| format!("writing {}", file.display()))?;
+        let file = results::write("crash", "Power cuts", &text)?;
         std::fs::remove_dir_all(&self.folder).with_context(|| format!("removing {}", self.folder.display()))?;
         Ok(file)
     }

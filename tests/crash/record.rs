@@ -4,12 +4,14 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use rocketos_model::layout;
 use rocketos_replay::disk::Recording;
 use rocketos_replay::log::Log;
 use rocketos_replay::replay::{Fallback, Operation};
+use rocketos_store::object_id_of;
 use rocketos_tests::fixture::{BOOT, Fixture, REPOSITORY, TAG, UPGRADE, VERSIONS};
 use rocketos_tests::installer::{self, Install};
-use rocketos_tests::{Disk, Guest, Progress, Running, paths};
+use rocketos_tests::{Disk, Guest, OfflineDisk, Progress, Running, paths};
 
 /// What is done between two marks.
 #[derive(Debug, Clone, Copy)]
@@ -57,11 +59,23 @@ const UPGRADE_NOW: Action = Action::Run("rocketctl upgrade");
 const ROLLBACK_NOW: Action = Action::Run("rocketctl rollback");
 const PRUNE_NOW: Action = Action::Run("rocketctl prune");
 
+/// A loader that is written beside the one in use, to be tried by the next boot.
+const LOADER_NOW: Action = Action::Run(
+    "(cat /usr/lib/systemd/boot/efi/systemd-bootx64.efi; echo new) > /var/loader.efi && systemctl restart rocketos-bless",
+);
+/// One object is damaged, and fetched again.
+const REPAIR: Step = step(
+    "repair",
+    Action::Run("systemctl stop rocketos-scrub.timer rocketos-watch-verity.service && rocketctl scrub --rate 0"),
+    VERSIONS[0],
+);
+
 /// What is recorded in every run. What is added here, or below, is replayed and judged: a name, and what is done.
 const STEPS: &[Step] = &[
     step("upgrade", UPGRADE_NOW, VERSIONS[1]),
     step("rollback", ROLLBACK_NOW, VERSIONS[1]),
     step("prune", PRUNE_NOW, VERSIONS[1]),
+    step("new loader", LOADER_NOW, VERSIONS[1]),
 ];
 
 /// An install onto an empty disk, which the long run records too.
@@ -76,6 +90,7 @@ const LOG: &str = "log";
 
 /// What the long run records after that.
 const LONG_STEPS: &[Step] = &[
+    step("loader kept", Action::Reboot, VERSIONS[1]),
     step("upgrade again", UPGRADE_NOW, VERSIONS[1]),
     step("first boot", Action::Reboot, VERSIONS[1]),
     step("upgrade with a rollback", UPGRADE_NOW, VERSIONS[2]),
@@ -94,15 +109,20 @@ pub struct Recorded {
     log: PathBuf,
     /// What was done, in order.
     pub operations: Vec<Operation>,
+    /// An object that is not whole before.
+    pub damaged: Option<String>,
 }
 
 impl Recorded {
     /// Takes up what the long run recorded in `folder`, or records: an install, and all steps.
     pub fn long(fixture: &Fixture, progress: &Progress, folder: &Path) -> Result<Vec<Self>> {
         let steps = [STEPS, LONG_STEPS].concat();
+        let repair = Self::kept(&folder.join("repair"), &[REPAIR], |folder| repair(fixture, progress, folder))?;
         let install = Self::kept(&folder.join("install"), &[INSTALL], |folder| install(fixture, progress, folder))?;
-        let node = |folder: &Path| Self::record(fixture, progress, folder, &steps);
-        Ok(vec![install, Self::kept(&folder.join("node"), &steps, node)?])
+        let node = |folder: &Path| Self::record(fixture, progress, folder, &steps, &fixture.disk("recorded")?);
+        let damaged = Some(damaged_object(fixture)?);
+        let node = Self::kept(&folder.join("node"), &steps, node)?;
+        Ok(vec![install, Self { damaged, ..repair }, node])
     }
 
     fn kept(folder: &Path, steps: &[Step], record: impl FnOnce(&Path) -> Result<Self>) -> Result<Self> {
@@ -128,12 +148,12 @@ impl Recorded {
         };
         let operations = text.lines().map(operation).collect::<Option<_>>();
         let operations = operations.with_context(|| format!("{} is no list of operations", list.display()))?;
-        Ok(Self { base: folder.join(BASE), log: folder.join(LOG), operations })
+        Ok(Self { base: folder.join(BASE), log: folder.join(LOG), operations, damaged: None })
     }
 
     /// Records what every run does, in `folder`.
     pub fn fresh(fixture: &Fixture, progress: &Progress, folder: &Path) -> Result<Self> {
-        Self::record(fixture, progress, folder, STEPS)
+        Self::record(fixture, progress, folder, STEPS, &fixture.disk("recorded")?)
     }
 
     /// Opens it, to be replayed.
@@ -142,15 +162,15 @@ impl Recorded {
         Recording::new(&self.base, log).with_context(|| format!("opening {}", self.base.display()))
     }
 
-    fn record(fixture: &Fixture, progress: &Progress, folder: &Path, steps: &[Step]) -> Result<Self> {
+    fn record(fixture: &Fixture, progress: &Progress, folder: &Path, steps: &[Step], disk: &Path) -> Result<Self> {
         std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
-        let disk = fixture.disk("recorded")?;
         let (base, log) = (folder.join(BASE), folder.join(LOG));
         progress.step("a copy of the disk", || {
-            fixture.tools.run("qemu-img").args(["convert", "-q", "-O", "raw"]).arg(&disk).arg(&base).quiet()
+            fixture.tools.run("qemu-img").args(["convert", "-q", "-O", "raw"]).arg(disk).arg(&base).quiet()
         })?;
         std::fs::File::create(&log).with_context(|| format!("making {}", log.display()))?;
-        let mut machine = fixture.machine_with("recorded", Disk::qcow2(&disk).recorded(&log)).start()?;
+        let machine = fixture.machine_with("recorded", Disk::qcow2(disk).recorded(&log));
+        let mut machine = fixture.with_another_loader(machine).start()?;
         let mut guest = progress.step("boot", || machine.wait_for_shell(BOOT))?;
         guest.wait_booted(BOOT)?;
         let mut operations = Vec::new();
@@ -160,7 +180,7 @@ impl Recorded {
             operations.push(step.operation(marks));
         }
         end(guest, machine)?;
-        Ok(Self { base, log, operations })
+        Ok(Self { base, log, operations, damaged: None })
     }
 }
 
@@ -185,8 +205,26 @@ fn install(fixture: &Fixture, progress: &Progress, folder: &Path) -> Result<Reco
         recording.write_log(first, &log)?;
         let settled = recording.entries.len() - first;
         let marks = Marks { start: 0, returned: settled, settled };
-        Ok(Recorded { base: base.clone(), log: log.clone(), operations: vec![INSTALL.operation(marks)] })
+        Ok(Recorded { base: base.clone(), log: log.clone(), operations: vec![INSTALL.operation(marks)], damaged: None })
     })
+}
+
+/// The configuration of the release that is installed: nothing needs it to boot.
+fn damaged_object(fixture: &Fixture) -> Result<String> {
+    Ok(object_id_of(&fixture.configuration(0)?).to_hex())
+}
+
+/// Records a scrub that mends a disk.
+fn repair(fixture: &Fixture, progress: &Progress, folder: &Path) -> Result<Recorded> {
+    let id = damaged_object(fixture)?;
+    let damaged = fixture.scratch().join("damaged.qcow2");
+    progress.step("a damaged object", || {
+        let offline = OfflineDisk::copy(&fixture.tools, &fixture.disk("whole")?, &fixture.scratch().join("damaged"))?;
+        let object = format!("/{}/{}/{}", layout::root::STORE_OBJECTS, &id[..2], &id[2..]);
+        offline.flip(offline.first_byte_of(&object)? + 10)?;
+        offline.write_back(&fixture.tools, &damaged)
+    })?;
+    Recorded::record(fixture, progress, folder, &[REPAIR], &damaged)
 }
 
 fn end(guest: Guest, machine: Running) -> Result<()> {

@@ -45,6 +45,7 @@ const BUGS: &[(&str, Bug)] = &[
     ("an entry before its kernel", entry_before_kernel),
     ("a kernel overwritten", kernel_overwritten),
     ("an entry edited", entry_edited),
+    ("the loader overwritten", loader_overwritten),
     ("objects that were never written", objects_not_written),
 ];
 
@@ -87,6 +88,11 @@ fn entry_edited(recording: &mut Recording, operation: &Operation, ends: &Ends) -
     let mut text = format!("title Rocket OS\nsort-key rocketos\nversion 1\nefi /EFI/rocketos/{boots}/other.efi\n");
     text.extend(std::iter::repeat_n('\n', 512 - text.len()));
     Ok(overwrite(recording, operation, at, text.into_bytes()))
+}
+
+fn loader_overwritten(recording: &mut Recording, operation: &Operation, _: &Ends) -> Result<usize> {
+    let at = place(recording, operation.entries.start, "EFI/BOOT", "BOOT")?;
+    Ok(overwrite(recording, operation, at + (64 << 10), vec![0xa5; 512]))
 }
 
 fn objects_not_written(recording: &mut Recording, operation: &Operation, _: &Ends) -> Result<usize> {

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 
 use crate::installer::{self, Install};
 use crate::{Disk, Format, Images, Machine, Progress, Registry, Tools, paths};
@@ -19,10 +20,16 @@ pub const VERSIONS: [&str; 3] = ["1.0.0", "1.0.1", "1.0.2"];
 pub const BROKEN: &str = "1.0.9";
 /// Where the releases are in the registry.
 pub const REPOSITORY: &str = "rocketos/dev";
+/// Media type of what is there.
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 /// The tag that the installed node follows.
 pub const TAG: &str = "stable";
 /// The registry's port; the installed node remembers it, so it cannot be another each time.
 const PORT: u16 = 5999;
+/// The loader in an image.
+pub const LOADER: &str = "/usr/lib/systemd/boot/efi/systemd-bootx64.efi";
+/// What [`Fixture::with_another_loader`] puts in its place, once it is there.
+pub const OTHER_LOADER: &str = "/var/loader.efi";
 /// Memory of a machine under test, in MiB.
 const MEMORY: u32 = 1536;
 /// What a boot may take in an emulated machine on a busy host.
@@ -110,6 +117,17 @@ impl Fixture {
         format!("docker://{}/{REPOSITORY}:{tag}", self.registry.in_guest())
     }
 
+    /// The configuration of a release, by its place in [`VERSIONS`]: no other has it, and nothing needs it to boot.
+    pub fn configuration(&self, release: usize) -> Result<Vec<u8>> {
+        let digest = &self.digests[release];
+        let (status, manifest) = self.registry.get(&format!("/v2/{REPOSITORY}/manifests/{digest}"), MANIFEST)?;
+        let parsed: Value = serde_json::from_slice(&manifest).with_context(|| format!("manifest: {status}"))?;
+        let config = parsed["config"]["digest"].as_str().context("a manifest without a configuration")?;
+        let (status, bytes) = self.registry.get(&format!("/v2/{REPOSITORY}/blobs/{config}"), "*/*")?;
+        ensure!(status.contains(" 200 "), "configuration: {status}");
+        Ok(bytes)
+    }
+
     /// A disk of its own with the first release installed.
     pub fn disk(&self, name: &str) -> Result<PathBuf> {
         let file = self.overlays.path().join(format!("{name}.qcow2"));
@@ -135,6 +153,12 @@ impl Fixture {
             .with_shell()
             .file("/etc/containers/registries.conf.d/50-test.conf", &self.registry.guest_configuration())
             .time_limit(LIFE)
+    }
+
+    /// A machine whose image has another loader for who updates it.
+    pub fn with_another_loader(&self, machine: Machine) -> Machine {
+        let swap = format!("[Service]\nExecStartPre=-/bin/mount --bind {OTHER_LOADER} {LOADER}\n");
+        machine.credentials(|set| set.set("systemd.unit-dropin.rocketos-bless.service", swap))
     }
 
     fn install(&self, progress: &Progress, stamp: &Path) -> Result<()> {

@@ -28,6 +28,14 @@ impl Fault {
         Self::Nothing(what.into())
     }
 
+    /// Nothing, where that cannot be found whole on the disk.
+    pub(crate) fn absent<T: Default>(self) -> Result<T, Self> {
+        match self {
+            Self::Disk(_) | Self::Nothing(_) => Ok(T::default()),
+            other => Err(other),
+        }
+    }
+
     /// The same, of a file.
     pub(crate) fn of(self, path: &str) -> Self {
         match self {

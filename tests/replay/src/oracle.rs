@@ -4,7 +4,7 @@
 //! names, and every object of that image with the tree by which the kernel checks it; and so for each entry that the loader
 //! may fall back to. Content is hashed once and then known by where it lies and what the blocks there hold.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hasher as _;
 use std::rc::Rc;
 
@@ -23,13 +23,17 @@ use crate::verity::{DIGEST, Digest, Seal};
 
 /// Most bytes of a boot entry, an origin and their like.
 const SMALL_BYTES: u64 = 1 << 16;
+/// Bytes of a loader's digest in its name.
+const LOADER_NAME_BYTES: usize = 8;
 /// Most bytes of a mountable image.
 const IMAGE_BYTES: u64 = 256 << 20;
 /// Blocks at the disk's beginning that hold the partition table.
 const TABLE_BYTES: u64 = 34 * SECTOR;
 /// Files on the ESP that no operation changes but one that says so.
-const ON_ESP: [&str; 3] = [layout::esp::LOADER_FALLBACK, layout::esp::LOADER, layout::esp::LOADER_CONF];
-/// Such files on the root partition.
+const ON_ESP: [&str; 1] = [layout::esp::LOADER_CONF];
+/// What firmware starts by itself, under both names.
+const LOADERS: [&str; 2] = [layout::esp::LOADER_FALLBACK, layout::esp::LOADER];
+/// Files on the root partition like those on the ESP.
 const ON_ROOT: [&str; 2] = ["composefs/meta.json", layout::root::MACHINE_ID];
 
 /// What makes a release the one it is.
@@ -48,9 +52,17 @@ pub struct Found {
     pub order: Vec<EntryName>,
     /// What they boot.
     pub releases: BTreeMap<DeploymentId, Release>,
+    /// Loaders that a boot variable may name, as they were written.
+    pub named_loaders: BTreeSet<String>,
+    /// A loader that firmware starts by itself and that is neither an old nor a new one: only a named one boots.
+    pub lost_loader: Option<&'static str>,
     /// Hashes of what no operation changes but one that says so.
-    fixed: Vec<(&'static str, Option<[u8; 32]>)>,
+    fixed: Vec<Fixed>,
+    loaders: Vec<(&'static str, Option<[u8; 32]>)>,
 }
+
+/// A file and its hash, where it is there.
+type Fixed = (Rc<str>, Option<[u8; 32]>);
 
 impl Found {
     /// What boots.
@@ -105,7 +117,9 @@ pub struct Oracle {
     seals: Map<u64, Digest>,
     images: HashMap<Digest, Rc<Vec<Digest>>>,
     releases: BTreeMap<DeploymentId, Release>,
-    fixed: Vec<(&'static str, Option<[u8; 32]>)>,
+    watched: Vec<Rc<str>>,
+    fixed: Vec<Fixed>,
+    loaders: Vec<(&'static str, Option<[u8; 32]>)>,
 }
 
 fn hex_of(digest: &Digest) -> String {
@@ -120,7 +134,12 @@ fn object_path(digest: &Digest) -> String {
 impl Oracle {
     /// An oracle that knows no release.
     pub fn new() -> Self {
-        Self::default()
+        Self { watched: ON_ROOT.map(Rc::from).to_vec(), ..Self::default() }
+    }
+
+    /// Watches an object of the store that belongs to no image: it must be what it was before, or what it is after.
+    pub fn watch(&mut self, object: &str) {
+        self.watched.push(format!("{}/{}/{}", layout::root::STORE_OBJECTS, &object[..2], &object[2..]).into());
     }
 
     /// Takes what a whole disk holds for what a disk may hold.
@@ -130,7 +149,8 @@ impl Oracle {
     pub fn learn(&mut self, view: View<'_>) -> Result<Found, Fault> {
         let found = self.look(view, true)?;
         self.releases.extend(&found.releases);
-        self.fixed.extend(found.fixed.iter().copied());
+        self.fixed.extend(found.fixed.iter().cloned());
+        self.loaders.extend(&found.loaders);
         Ok(found)
     }
 
@@ -139,7 +159,7 @@ impl Oracle {
     /// # Errors
     /// When it is neither; or when the recording cannot be read.
     pub fn judge(&mut self, view: View<'_>) -> Result<Found, Fault> {
-        let found = self.look(view, false)?;
+        let mut found = self.look(view, false)?;
         for (id, release) in &found.releases {
             match self.releases.get(id) {
                 None => return Err(Fault::disk(format!("deployment {id} boots, which nobody installed"))),
@@ -152,6 +172,7 @@ impl Oracle {
         if let Some((path, _)) = found.fixed.iter().find(|fixed| !self.fixed.contains(fixed)) {
             return Err(Fault::disk(format!("{path} is neither the old nor the new one")));
         }
+        found.lost_loader = found.loaders.iter().find(|loader| !self.loaders.contains(loader)).map(|(path, _)| *path);
         Ok(found)
     }
 
@@ -182,15 +203,39 @@ impl Oracle {
         }
         let mut fixed = Vec::new();
         for path in ON_ESP {
-            let found = esp.find(path)?.map(|item| Ok::<_, Fault>((esp.name_of(&item)?, item))).transpose()?;
-            fixed.push((path, found.map(|(key, item)| self.hash(key, || esp.content(&item))).transpose()?));
+            fixed.push((path.into(), self.hash_on_esp(&esp, path)?));
         }
-        for path in ON_ROOT {
-            let found = root.find(path, &mut self.memory)?;
+        for path in self.watched.clone() {
+            let found = root.find(&path, &mut self.memory)?;
             let found = found.map(|inode| self.hash(root.name_of(&inode)?, || root.content(&inode))).transpose();
-            fixed.push((path, found.map_err(|fault| fault.of(path))?));
+            fixed.push((path.clone(), found.map_err(|fault| fault.of(&path))?));
         }
-        Ok(Found { order, releases, fixed })
+        let mut loaders = Vec::new();
+        for path in LOADERS {
+            // What is not whole is not there; whether that matters, the operation says.
+            loaders.push((path, self.hash_on_esp(&esp, path).or_else(Fault::absent)?));
+        }
+        let named_loaders = self.named_loaders(&esp)?;
+        Ok(Found { order, releases, named_loaders, lost_loader: None, fixed, loaders })
+    }
+
+    fn hash_on_esp(&mut self, esp: &Fat<'_>, path: &str) -> Result<Option<[u8; 32]>, Fault> {
+        let Some(item) = esp.find(path)? else { return Ok(None) };
+        self.hash(esp.name_of(&item)?, || esp.content(&item)).map(Some)
+    }
+
+    /// Those whose bytes are what their names say.
+    fn named_loaders(&mut self, esp: &Fat<'_>) -> Result<BTreeSet<String>, Fault> {
+        let mut whole = BTreeSet::new();
+        for item in esp.list(layout::esp::LOADERS).or_else(Fault::absent)? {
+            let path = format!("{}/{}", layout::esp::LOADERS, item.name);
+            let hash = self.hash_on_esp(esp, &path).or_else(Fault::absent)?;
+            let digest = hash.map(|hash| hex::encode(&hash[..LOADER_NAME_BYTES]));
+            if digest.is_some_and(|digest| item.name == format!("systemd-boot-{digest}.efi")) {
+                whole.insert(path);
+            }
+        }
+        Ok(whole)
     }
 
     fn hash(&mut self, key: u64, content: impl FnOnce() -> Result<Vec<u8>, Fault>) -> Result<[u8; 32], Fault> {

@@ -209,9 +209,16 @@ impl Outcome {
             Ok(found) => {
                 self.old += usize::from(ends.before.as_ref().is_some_and(|before| before.boots() == found.boots()));
                 let boots = found.boots();
-                (!allowed.contains(&Some(boots))).then(|| {
-                    let expected = allowed.iter().flatten().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
-                    format!("{boots} boots, expected {expected}")
+                let proved = ends.before.as_ref().map(|before| &before.named_loaders);
+                let other = proved.is_some_and(|proved| !proved.is_disjoint(&found.named_loaders));
+                let loader = found.lost_loader.filter(|_| !other);
+                let loader = loader.map(|path| format!("{path} is neither the old nor the new one"));
+                loader.or_else(|| {
+                    (!allowed.contains(&Some(boots))).then(|| {
+                        let expected =
+                            allowed.iter().flatten().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
+                        format!("{boots} boots, expected {expected}")
+                    })
                 })
             }
         };
