@@ -1,7 +1,7 @@
 //! Releases that never come up: whatever is wrong, the machine is back on the release before, by itself, and knows why
 //! where that can be known.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use rocketos_tests::fixture::{BOOT, BROKEN, Fixture, UPGRADE, VERSIONS};
@@ -12,6 +12,11 @@ use serde_json::Value;
 const TRIES: u32 = 3;
 /// Mounts the ESP, and the root partition writable.
 const MOUNT: &str = "mkdir -p /run/esp /run/top && mount /dev/vda1 /run/esp && mount /dev/vda2 /run/top";
+/// Leaves the release that boots next a single try.
+const LAST_TRY: &str =
+    "cd /run/esp/loader/entries && ENTRY=$(ls *+3.conf) && mv $ENTRY ${ENTRY%+3.conf}+1-2.conf && cd /";
+/// What the console shows when a kernel has been read whole, and starts.
+const KERNEL_STARTS: &str = "EFI stub: ";
 const UNMOUNT: &str = "umount /run/esp /run/top && sync";
 
 /// What is done to a staged release before the machine reboots into it.
@@ -64,6 +69,12 @@ fn on_disk(guest: &mut Guest, deployment: &str, image: &str, command: &str) -> R
 fn goes_back(guest: &mut Guest, progress: &Progress, reason: &str) -> Result<()> {
     let began = Instant::now();
     guest.reboot(BOOT * (TRIES + 1))?;
+    is_back(guest, progress, reason, began)
+}
+
+/// Sees the release before at work, in the boot that comes or is there.
+fn is_back(guest: &mut Guest, progress: &Progress, reason: &str, began: Instant) -> Result<()> {
+    guest.wait_until_it_answers(BOOT)?;
     guest.wait_booted(BOOT)?;
     progress.say(&format!("{:.0} s from the reboot to the release before at work", began.elapsed().as_secs_f64()));
     let found = guest.ask(". /usr/lib/os-release && echo $VERSION_ID")?;
@@ -103,6 +114,22 @@ fn releases_that_do_not_come_up_are_left() -> Result<()> {
         let words = guest.ask("rocketctl status")?;
         ensure!(words.contains("failed"), "status does not say that it failed:\n{words}");
         Ok(())
+    })?;
+    progress.step("its initramfs hangs", || {
+        guest.check("rocketctl upgrade --retry", UPGRADE)?;
+        guest.check(&format!("{MOUNT} && {LAST_TRY} && {UNMOUNT}"), BOOT)?;
+        let (resets, kernels) = (machine.resets(), machine.console().matches(KERNEL_STARTS).count());
+        let began = Instant::now();
+        drop(guest.run("systemctl reboot", Duration::from_secs(5)));
+        machine.wait_for_console(KERNEL_STARTS, kernels + 1, BOOT)?;
+        machine.silence_disk(true)?;
+        // Its own reset was the first.
+        while machine.resets() < resets + 2 {
+            ensure!(began.elapsed() < BOOT, "nothing resets a machine whose initramfs hangs");
+            std::thread::sleep(Duration::from_secs(1));
+        }
+        machine.silence_disk(false)?;
+        is_back(&mut guest, &progress, "its initramfs said: finding the disk: no end after", began)
     })?;
     machine.cut_power()
 }

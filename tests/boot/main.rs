@@ -1,8 +1,10 @@
 //! Machines that live: installing, booting, upgrading, rolling back.
 
 mod channel;
+mod cycles;
 mod failing;
 mod health;
 mod life;
 mod loader;
 mod scrub;
+mod surroundings;

@@ -1,6 +1,7 @@
 //! `test`: all tests, in sections with durations.
 
 mod fuzz;
+mod rounds;
 
 use std::path::Path;
 use std::time::Duration;
@@ -23,12 +24,14 @@ const SECTIONS: &[(&str, &str)] = &[
     (TRUST, "images and metadata that lie"),
     ("image", "images"),
     ("cli", "rocketctl, and what it refuses"),
-    ("boot", "machines: install, upgrade, roll back"),
+    (MACHINES, "machines: install, upgrade, roll back"),
     ("attack", "machines: tampering"),
     ("crash", "machines: power cuts"),
     ("machine", "machines: what rocketctl refuses, and installing from a container"),
 ];
 
+/// The section of machines that live, and of those that fail.
+const MACHINES: &str = "boot";
 /// The section of tests that need neither images nor machines.
 const UNITS: &str = "units";
 /// The section that searches for what breaks a parser; without `--long` it runs the corpora alone, which `units` does too.
@@ -41,7 +44,8 @@ const WITHOUT_IMAGES: [&str; 2] = ["harness", TRUST];
 /// How to test.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Run for hours: twenty thousand states that power cuts may leave, some of them booted; thirty CPU-minutes for each fuzz target.
+    /// Run for hours: twenty thousand states that power cuts may leave, some of them booted; machines that fail, again and again,
+    /// and two hundred upgrades on one disk; thirty CPU-minutes for each fuzz target.
     #[arg(long)]
     long: bool,
     /// Only the sections so named: units, fuzz, harness, trust, image, cli, boot, attack, crash, machine.
@@ -56,7 +60,8 @@ pub fn run(args: &Args) -> Result<()> {
         bail!("there is no section '{stranger}'; 'cargo xtask test --help' names them");
     }
     let progress = Progress::new();
-    let path = Tools::ensure(&progress)?.search_path(&progress)?;
+    let tools = Tools::ensure(&progress)?;
+    let path = tools.search_path(&progress)?;
     let chosen = |name: &str| args.sections.is_empty() || args.sections.iter().any(|section| section == name);
     let limit = if args.long { LONG_SECTION } else { SECTION };
     let cargo = |words: &[&str]| {
@@ -81,10 +86,21 @@ pub fn run(args: &Args) -> Result<()> {
     for (name, title) in present {
         section(title);
         progress.step(title, || {
-            let run = cargo(&["-p", "rocketos-tests", "--test", name, "--", "--nocapture", "--test-threads=1"]);
+            let mut words = vec!["-p", "rocketos-tests", "--test", name, "--", "--nocapture", "--test-threads=1"];
+            if args.long {
+                words.push("--include-ignored");
+            }
+            let run = cargo(&words);
             // Plain HTTP only: reading the system's authorities for each registry would take half of the time.
             let run = if name == &TRUST { run.env("SSL_CERT_FILE", "/dev/null").env("SSL_CERT_DIR", "/") } else { run };
             run.attached()
+        })?;
+    }
+    if args.long && chosen(MACHINES) {
+        section("machines that fail, again");
+        rounds::run(&progress, &tools, |shape| {
+            let words = ["-p", "rocketos-tests", "--test", MACHINES, "--", "--nocapture", "--test-threads=1"];
+            cargo(&[&words[..], &[&format!("{shape}::")]].concat())
         })?;
     }
     if args.long && chosen(FUZZ) {

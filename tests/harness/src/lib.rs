@@ -20,6 +20,7 @@ pub mod progress;
 pub mod publisher;
 pub mod qemu;
 pub mod registry;
+pub mod results;
 pub mod tools;
 
 pub use credentials::Credentials;

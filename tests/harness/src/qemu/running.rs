@@ -154,6 +154,21 @@ impl Running {
         self.qmp.execute("cont", json!({})).map(drop)
     }
 
+    /// How often the guest was reset, by whatever.
+    pub fn resets(&mut self) -> usize {
+        self.qmp.events().iter().filter(|event| event["event"] == "RESET").count()
+    }
+
+    /// Has its first disk answer no request any more, or answer again. It must not be recorded.
+    pub fn silence_disk(&mut self, silent: bool) -> Result<()> {
+        // A byte a second: the first request goes through, the next one waits for hours.
+        let answer = self.qmp.human(&format!("block_set_io_throttle drive0 {} 0 0 0 0 0", u8::from(silent)))?;
+        if !answer.trim().is_empty() {
+            bail!("QEMU does not bound its disk: {}", answer.trim());
+        }
+        Ok(())
+    }
+
     /// Keeps its whole state under a name; every writable disk must be qcow2.
     pub fn save(&mut self, name: &str) -> Result<()> {
         self.snapshot("savevm", name)

@@ -18,10 +18,8 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use rocketos_tests::{command::Run, paths};
+use rocketos_tests::{command::Run, paths, results};
 
-/// Where results are kept, in the checkout.
-const RESULTS: &str = "docs/results";
 /// Hexadecimal digits of the program's digest that name it.
 const DIGITS: usize = 16;
 
@@ -140,7 +138,6 @@ impl Journal {
 
     /// Writes the result into the checkout; returns where it is.
     pub(super) fn finish(&self, targets: &[String]) -> Result<PathBuf> {
-        let date = Run::new("date").args(["-u", "+%F"]).output()?.trim().to_owned();
         let commit = Run::new("git").args(["describe", "--always", "--dirty", "--abbrev=12"]).output()?;
         let compiler = Run::new("rustc").arg("--version").output()?;
         let findings = self.top.join("findings");
@@ -150,7 +147,7 @@ impl Journal {
             *counts.entry(line.split(' ').next().unwrap_or_default()).or_default() += 1;
         }
         let mut page = format!(
-            "# Fuzzing, {date}\n\nCommit `{}`, {:.1} CPU-minutes for each of {} targets, libFuzzer, {}, overflow checks \
+            "Commit `{}`, {:.1} CPU-minutes for each of {} targets, libFuzzer, {}, overflow checks \
              and debug\nassertions on; an input may take 5 s and all of them 512 MiB. Coverage is libFuzzer's count of edges \
              of the whole program,\nthe corpus what it kept. Findings are those since the result before, all mended.\n\n\
              | target | CPU-minutes | executions | coverage | corpus | findings |\n|---|---|---|---|---|---|\n",
@@ -168,9 +165,7 @@ impl Journal {
             page.push_str("\nWhat was found:\n\n");
             found.lines().try_for_each(|line| writeln!(page, "* {line}"))?;
         }
-        let folder = make(&paths::workspace().join(RESULTS))?;
-        let file = folder.join(format!("{date}-fuzz.md"));
-        fs::write(&file, page).with_context(|| format!("writing {}", file.display()))?;
+        let file = results::write("fuzz", "Fuzzing", &page)?;
         match fs::remove_file(&findings) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 Err(error).with_context(|| format!("removing {}", findings.display()))
