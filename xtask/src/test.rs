@@ -6,7 +6,7 @@ mod rounds;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use rocketos_tests::command::Run;
 use rocketos_tests::fixture::{Fixture, READY};
 use rocketos_tests::{Images, Progress, Tools, paths};
@@ -41,6 +41,9 @@ const TRUST: &str = "trust";
 /// Sections of `rocketos-tests` that need no images of ours.
 const WITHOUT_IMAGES: [&str; 2] = ["harness", TRUST];
 
+/// Bytes that a whole run takes: half of it images and what they are built from, in podman's storage.
+const ROOM: u64 = 40 << 30;
+
 /// How to test.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -60,6 +63,10 @@ pub fn run(args: &Args) -> Result<()> {
         bail!("there is no section '{stranger}'; 'cargo xtask test --help' names them");
     }
     let progress = Progress::new();
+    let free = paths::free().context("looking for free space")?;
+    if free < ROOM {
+        progress.say(&format!("{} GiB are free; a whole run takes {}, or fails in odd places", free >> 30, ROOM >> 30));
+    }
     let tools = Tools::ensure(&progress)?;
     let path = tools.search_path(&progress)?;
     let chosen = |name: &str| args.sections.is_empty() || args.sections.iter().any(|section| section == name);

@@ -14,6 +14,14 @@ pub fn target() -> PathBuf {
         .map_or_else(|| workspace().join("target"), |dir| workspace().join(PathBuf::from(dir)))
 }
 
+/// Returns how many bytes are free where cargo's target folder is, or is to be.
+pub fn free() -> std::io::Result<u64> {
+    let target = target();
+    let there = target.ancestors().find(|folder| folder.exists()).unwrap_or(workspace());
+    let system = rustix::fs::statvfs(there)?;
+    Ok(system.f_bavail * system.f_frsize)
+}
+
 /// Returns the folder of the hermetic tools, shared by all runs.
 pub fn tools() -> PathBuf {
     target().join("tools")
