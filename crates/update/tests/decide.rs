@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rocketos_model::ManifestDigest;
-use rocketos_update::{Accepted, Channel, Decision, Node, Wait, Why, Wish, decide, wave};
+use rocketos_update::{Accepted, Channel, Decision, Node, Version, Wait, Why, Wish, decide, wave};
 
 const MACHINE: &str = "0123456789abcdef0123456789abcdef";
 
@@ -33,6 +33,19 @@ fn channel(releases: &[(&str, &str)]) -> Channel {
     Channel::parse(format!(r#"{{"format": 1, "channel": "stable", "releases": [{releases}]}}"#).as_bytes()).unwrap()
 }
 
+/// A node of the variant and architecture that releases here are of, which did nothing before.
+fn node<'a>(machine_id: &'a str, runs: &str, version: &'a Version, failed: &'a BTreeSet<ManifestDigest>) -> Node<'a> {
+    Node {
+        machine_id,
+        variant: "standalone",
+        architecture: "amd64",
+        version: Some(version),
+        digest: digest(runs),
+        accepted: None,
+        failed,
+    }
+}
+
 /// A node and what it did before.
 #[derive(Clone)]
 struct Case {
@@ -55,15 +68,7 @@ impl Case {
             self.accepted.map(|version| Accepted { version: version.parse().unwrap(), digest: digest(version) });
         let failed: BTreeSet<_> = self.failed.iter().map(|version| digest(version)).collect();
         let version = self.runs.parse().unwrap();
-        let node = Node {
-            machine_id: MACHINE,
-            variant: "standalone",
-            architecture: "amd64",
-            version: Some(&version),
-            digest: digest(self.runs),
-            accepted: accepted.as_ref(),
-            failed: &failed,
-        };
+        let node = Node { accepted: accepted.as_ref(), ..node(MACHINE, self.runs, &version, &failed) };
         match decide(&channel, &node, self.wish, published() + self.after) {
             Decision::Take { release, why: Why::Newer } => format!("take {}", release.version),
             Decision::Take { release, why: Why::Recalled(_) } => format!("recalled, take {}", release.version),
@@ -104,15 +109,7 @@ fn takes_only_its_own_variant_and_architecture() {
         let channel = Channel::parse(text.as_bytes()).unwrap();
         let failed = BTreeSet::new();
         let version = "1".parse().unwrap();
-        let node = Node {
-            machine_id: MACHINE,
-            variant: "standalone",
-            architecture: "amd64",
-            version: Some(&version),
-            digest: digest("1"),
-            accepted: None,
-            failed: &failed,
-        };
+        let node = node(MACHINE, "1", &version, &failed);
         assert_eq!(decide(&channel, &node, Wish { now: true, ..Wish::default() }, published()), Decision::UpToDate);
     }
 }
@@ -198,15 +195,7 @@ fn the_turn_comes_when_it_was_said() {
     let version = "1".parse().unwrap();
     for number in 0..200 {
         let machine_id = format!("{number:032x}");
-        let node = Node {
-            machine_id: &machine_id,
-            variant: "standalone",
-            architecture: "amd64",
-            version: Some(&version),
-            digest: digest("1"),
-            accepted: None,
-            failed: &failed,
-        };
+        let node = node(&machine_id, "1", &version, &failed);
         let Decision::Wait { wait: Wait::Turn { at: Some(at), position, open }, .. } =
             decide(&channel, &node, Wish::default(), published())
         else {
