@@ -12,12 +12,12 @@ use serde_json::Value;
 const TRIES: u32 = 3;
 /// Mounts the ESP, and the root partition writable.
 const MOUNT: &str = "mkdir -p /run/esp /run/top && mount /dev/vda1 /run/esp && mount /dev/vda2 /run/top";
+const UNMOUNT: &str = "umount /run/esp /run/top && sync";
 /// Leaves the release that boots next a single try.
 const LAST_TRY: &str =
     "cd /run/esp/loader/entries && ENTRY=$(ls *+3.conf) && mv $ENTRY ${ENTRY%+3.conf}+1-2.conf && cd /";
 /// What the console shows when a kernel has been read whole, and starts.
 const KERNEL_STARTS: &str = "EFI stub: ";
-const UNMOUNT: &str = "umount /run/esp /run/top && sync";
 
 /// What is done to a staged release before the machine reboots into it.
 struct Shape {

@@ -20,6 +20,8 @@ const EMPTY: &str = "rm -f /var/full /var/full2; sync";
 const CIRCLE: &str = "[Unit]\nDefaultDependencies=no\nAfter=rocketos-bless.service\nBefore=rocketos-bless.service\n\
                       [Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=true\n";
 const NEEDED: &str = "[Unit]\nRequires=circle.service\n";
+/// Files of a test come by systemd-tmpfiles, and who counts starts before it otherwise.
+const SETTINGS_FIRST: &str = "[Unit]\nAfter=systemd-tmpfiles-setup.service\n";
 
 const CLOCK: &str = "level = 'required'\nkind = 'time-synchronised'\n";
 
@@ -124,6 +126,7 @@ fn releases_that_cannot_do_their_work_are_left() -> Result<()> {
     let circle = node.machine().credentials(|credentials| {
         credentials.unit("circle.service", CIRCLE);
         credentials.set("systemd.unit-dropin.multi-user.target~circle", NEEDED);
+        credentials.set("systemd.unit-dropin.rocketos-deadline.service", SETTINGS_FIRST);
     });
     let (machine, mut guest) =
         progress.step("… and nobody watches the release", || node.left(circle, "nobody watched"))?;
