@@ -77,7 +77,12 @@ impl Lock {
         }
         let holder = Holder { pid: std::process::id(), verb: verb.to_owned() };
         let text = toml::to_string(&holder).unwrap_or_default();
-        file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(text.as_bytes())).map_err(failed)?;
+        let bytes = text.as_bytes();
+        // Over what stands there, whose block a full disk would not give again. Where it cannot be written nobody is named; the
+        // lock is held all the same, and on a full disk it is needed to go back, and to make room.
+        if file.rewind().and_then(|()| file.write_all(bytes)).and_then(|()| file.set_len(bytes.len() as u64)).is_err() {
+            let _ = file.set_len(0);
+        }
         Ok(Self { _file: file })
     }
 }
@@ -95,5 +100,14 @@ mod tests {
         assert!(message.contains("upgrade") && message.contains(&std::process::id().to_string()), "{message}");
         drop(lock);
         Lock::take(root.path(), "prune").unwrap();
+    }
+    #[test]
+    fn is_held_on_a_full_disk_too() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join(layout::root::LOCK);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink("/dev/full", &path).unwrap();
+        let _lock = Lock::take(root.path(), "upgrade").unwrap();
+        assert!(matches!(Lock::take(root.path(), "prune"), Err(DeployError::Locked(_))));
     }
 }
