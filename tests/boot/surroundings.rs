@@ -10,7 +10,7 @@ use rocketos_tests::{Ended, Guest, Machine, Progress, Running};
 use serde_json::Value;
 
 /// What a boot may take until it is complete and somebody watches it.
-const DEADLINE: u64 = 100;
+const DEADLINE: u64 = 60;
 /// Fills the file system below /var to its last block.
 const FILL: &str =
     "fallocate -l $(df -B1 --output=avail /var | tail -n 1) /var/full; cat /dev/zero >> /var/full2; sync";
@@ -69,7 +69,6 @@ impl Node<'_> {
         self.fixture
             .machine("surroundings", self.disk)
             .variables(&self.fixture.scratch().join("surroundings-variables.qcow2"))
-            .file("/etc/rocketos/health.toml", &format!("interval = '5s'\ndeadline = '{DEADLINE}s'\n"))
     }
 
     fn start(&self, machine: Machine) -> Result<(Running, Guest)> {
@@ -123,7 +122,8 @@ fn releases_that_cannot_do_their_work_are_left() -> Result<()> {
     })?;
 
     progress.step("units wait for each other", || node.stage(guest, machine))?;
-    let circle = node.machine().credentials(|credentials| {
+    let deadline = format!("deadline = '{DEADLINE}s'\n");
+    let circle = node.machine().file("/etc/rocketos/health.toml", &deadline).credentials(|credentials| {
         credentials.unit("circle.service", CIRCLE);
         credentials.set("systemd.unit-dropin.multi-user.target~circle", NEEDED);
         credentials.set("systemd.unit-dropin.rocketos-deadline.service", SETTINGS_FIRST);
