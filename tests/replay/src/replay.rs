@@ -175,7 +175,7 @@ pub fn judge(
             })?;
             if let Some(judged) = judged {
                 let allowed = allowed(operation, ends, returned);
-                outcome.take(state, judged, ends, &allowed)?;
+                outcome.take(state, judged, operation, ends, &allowed)?;
             }
         }
         if outcome.states == count || outcome.states - before < missing / FRUITLESS {
@@ -185,11 +185,20 @@ pub fn judge(
     Ok(outcome)
 }
 
+impl Operation {
+    /// True where a loader that a boot variable names was whole before, and is: a boot that finds it good replaces the others.
+    fn has_another_loader(&self, ends: &Ends, found: &Found) -> bool {
+        let before = ends.before.as_ref().filter(|_| self.fallback == Fallback::Allowed);
+        before.is_some_and(|before| !before.named_loaders.is_disjoint(&found.named_loaders))
+    }
+}
+
 impl Outcome {
     fn take(
         &mut self,
         state: State,
         judged: Result<Found, Fault>,
+        operation: &Operation,
         ends: &Ends,
         allowed: &[Option<DeploymentId>],
     ) -> Result<(), Fault> {
@@ -209,9 +218,7 @@ impl Outcome {
             Ok(found) => {
                 self.old += usize::from(ends.before.as_ref().is_some_and(|before| before.boots() == found.boots()));
                 let boots = found.boots();
-                let proved = ends.before.as_ref().map(|before| &before.named_loaders);
-                let other = proved.is_some_and(|proved| !proved.is_disjoint(&found.named_loaders));
-                let loader = found.lost_loader.filter(|_| !other);
+                let loader = found.lost_loader.filter(|_| !operation.has_another_loader(ends, &found));
                 let loader = loader.map(|path| format!("{path} is neither the old nor the new one"));
                 loader.or_else(|| {
                     (!allowed.contains(&Some(boots))).then(|| {
