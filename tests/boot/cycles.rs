@@ -5,12 +5,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use rocketos_tests::fixture::{BOOT, Fixture, UPGRADE, VERSIONS};
-use rocketos_tests::{Guest, Progress, results};
+use rocketos_tests::{Guest, Progress, Running, results};
 
 /// Cycles inside one boot.
 const CYCLES: u32 = 200;
 /// Cycles in which each release boots, and proves itself.
 const REBOOTS: u32 = 10;
+/// The exit code of a verb that another one keeps waiting (`cli/src/exit.rs`).
+const BUSY: i32 = 75;
 /// What all of it may take.
 const LIFE: Duration = Duration::from_secs(8 * 3600);
 
@@ -51,59 +53,83 @@ fn proved(guest: &mut Guest, version: &str) -> Result<()> {
     guest.check("while rocketctl status --booted | grep -q 'not yet proved'; do sleep 1; done", BOOT).map(drop)
 }
 
-#[test]
-#[ignore = "takes an hour: cargo xtask test --long boot"]
-fn cycles_leave_nothing_behind() -> Result<()> {
-    let progress = Progress::new();
-    let fixture = Fixture::ready(&progress)?;
-    let disk = fixture.disk("cycles")?;
+/// Runs verbs; a machine where a release has just proved itself is at work for a moment, and says so.
+fn verbs(guest: &mut Guest, commands: &[&str]) -> Result<()> {
+    for command in commands {
+        let patient = format!("while {command}; code=$?; test $code = {BUSY}; do sleep 1; done; exit $code");
+        guest.check(&patient, UPGRADE)?;
+    }
+    Ok(())
+}
+
+/// A table of what was counted, written down with what was done.
+fn write(progress: &Progress, kind: &str, done: &str, began: Instant, counted: &[u64]) -> Result<()> {
+    let mut text =
+        format!("{done}: {} s. After each of them the same:\n\n| | |\n|---|---|\n", began.elapsed().as_secs());
+    for (name, number) in NAMES.iter().zip(counted) {
+        writeln!(text, "| {name} | {number} |")?;
+    }
+    let file = results::write(kind, "Upgrades and rollbacks on one disk", &text)?;
+    progress.say(&format!("written: {}", file.display()));
+    Ok(())
+}
+
+fn start(fixture: &Fixture, progress: &Progress, name: &str) -> Result<(Running, Guest)> {
     let mut machine = fixture
-        .machine("cycles", &disk)
+        .machine(name, &fixture.disk(name)?)
         .file("/etc/rocketos/health.toml", "soak = '2s'\ninterval = '1s'\n")
         .time_limit(LIFE)
         .start()?;
     let mut guest = progress.step("boot", || machine.wait_for_shell(BOOT))?;
     guest.wait_booted(BOOT)?;
-    let mut text = String::new();
+    fixture.tag(VERSIONS[1])?;
+    Ok((machine, guest))
+}
 
-    let cycle = |guest: &mut Guest| -> Result<()> {
-        fixture.tag(VERSIONS[1])?;
-        guest.check("rocketctl upgrade --retry", UPGRADE)?;
-        guest.check("rocketctl rollback && rocketctl prune", UPGRADE).map(drop)
-    };
+#[test]
+#[ignore = "takes half an hour: cargo xtask test --long boot"]
+fn cycles_in_one_boot_leave_nothing_behind() -> Result<()> {
+    let progress = Progress::new();
+    let fixture = Fixture::ready(&progress)?;
+    let (machine, mut guest) = start(&fixture, &progress, "cycles")?;
+    let cycle = ["rocketctl upgrade --retry", "rocketctl rollback", "rocketctl prune"];
     // The first one makes folders that stay.
-    cycle(&mut guest)?;
-    let before = count(&mut guest)?;
+    verbs(&mut guest, &cycle)?;
+    let first = count(&mut guest)?;
     let began = Instant::now();
     progress.step(&format!("{CYCLES} cycles in one boot"), || {
         for number in 1..=CYCLES {
-            cycle(&mut guest)?;
-            same(&before, &count(&mut guest)?, number)?;
+            verbs(&mut guest, &cycle)?;
+            same(&first, &count(&mut guest)?, number)?;
         }
         Ok(())
     })?;
-    writeln!(text, "* {CYCLES} times `upgrade`, `rollback`, `prune` in one boot: {} s", began.elapsed().as_secs())?;
+    write(&progress, "cycles", &format!("{CYCLES} times `upgrade`, `rollback`, `prune` in one boot"), began, &first)?;
+    machine.cut_power()
+}
 
+#[test]
+#[ignore = "takes ten minutes: cargo xtask test --long boot"]
+fn cycles_with_reboots_leave_nothing_behind() -> Result<()> {
+    let progress = Progress::new();
+    let fixture = Fixture::ready(&progress)?;
+    let (machine, mut guest) = start(&fixture, &progress, "reboots")?;
     let began = Instant::now();
     let mut first = None;
     progress.step(&format!("{REBOOTS} cycles in which each release boots"), || {
         for number in 1..=REBOOTS {
-            guest.check("rocketctl upgrade --retry", UPGRADE)?;
+            verbs(&mut guest, &["rocketctl upgrade --retry"])?;
             proved(&mut guest, VERSIONS[1])?;
-            guest.check("rocketctl rollback", BOOT)?;
+            verbs(&mut guest, &["rocketctl rollback"])?;
             proved(&mut guest, VERSIONS[0])?;
-            guest.check("rocketctl prune", UPGRADE)?;
+            verbs(&mut guest, &["rocketctl prune"])?;
             let now = count(&mut guest)?;
             same(first.get_or_insert_with(|| now.clone()), &now, number)?;
         }
         Ok(())
     })?;
-    writeln!(text, "* {REBOOTS} times with a boot of each release: {} s\n", began.elapsed().as_secs())?;
-    text.push_str("| | after each of the first | after each of the others |\n|---|---|---|\n");
-    for ((name, first), second) in NAMES.iter().zip(&before).zip(first.context("there was no cycle")?) {
-        writeln!(text, "| {name} | {first} | {second} |")?;
-    }
-    let file = results::write("cycles", "Upgrades and rollbacks on one disk", &text)?;
-    progress.say(&format!("written: {}", file.display()));
+    let first = first.context("there was no cycle")?;
+    let done = format!("{REBOOTS} times `upgrade`, a boot that proves itself, `rollback`, another, `prune`");
+    write(&progress, "reboots", &done, began, &first)?;
     machine.cut_power()
 }
