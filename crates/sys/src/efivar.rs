@@ -6,6 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::{
+    fs::{IFlags, ioctl_getflags, ioctl_setflags},
+    io::Errno,
+};
+
 /// Where the kernel shows firmware variables.
 pub const EFIVARS: &str = "/sys/firmware/efi/efivars";
 /// The identifier of the boot entry that runs.
@@ -134,6 +139,7 @@ impl Variables {
     /// When the firmware does not take it, or keeps none.
     pub fn set(&self, name: &str, value: &[u8]) -> Result<(), EfivarError> {
         let path = self.directory.join(name);
+        release(&path).map_err(EfivarError::io("writing", &path))?;
         let bytes = [&LASTING.to_le_bytes()[..], value].concat();
         // The kernel makes one call of one write; cutting the file short makes none.
         let written = File::create(&path).and_then(|mut file| file.write(&bytes));
@@ -150,11 +156,30 @@ impl Variables {
     /// When the firmware does not let it go.
     pub fn remove(&self, name: &str) -> Result<(), EfivarError> {
         let path = self.directory.join(name);
+        release(&path).map_err(EfivarError::io("removing", &path))?;
         match fs::remove_file(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other.map_err(EfivarError::io("removing", &path)),
         }
     }
+}
+
+/// Makes a variable's file one that can be written and removed: the kernel guards all but a few well-known ones, once they are
+/// there, by the immutable flag (Documentation/filesystems/efivarfs.rst).
+fn release(path: &Path) -> io::Result<()> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    let flags = match ioctl_getflags(&file) {
+        // A file system without such flags guards nothing by them.
+        Err(Errno::NOTTY | Errno::OPNOTSUPP) => return Ok(()),
+        other => other?,
+    };
+    if flags.contains(IFlags::IMMUTABLE) {
+        ioctl_setflags(&file, flags - IFlags::IMMUTABLE)?;
+    }
+    Ok(())
 }
 
 /// Attributes, then UTF-16LE up to a terminator that some writers leave out.
@@ -188,6 +213,25 @@ mod tests {
             assert_eq!(text(bytes).as_deref(), expected, "{bytes:?}");
         }
         assert_eq!(text(&vec![b'a'; 8192]), None);
+    }
+
+    /// As root, on a file system that knows the flag; a machine's firmware is asked in `tests/boot/failing.rs`.
+    #[test]
+    fn writes_and_removes_what_the_kernel_guards() {
+        let directory = tempfile::tempdir().unwrap();
+        let variables = Variables::at(directory.path());
+        variables.set("guarded", b"first").unwrap();
+        let guard = || {
+            let file = File::open(directory.path().join("guarded")).unwrap();
+            let flags = ioctl_getflags(&file).unwrap_or(IFlags::empty());
+            let _ = ioctl_setflags(&file, flags | IFlags::IMMUTABLE);
+        };
+        guard();
+        variables.set("guarded", b"second").unwrap();
+        assert_eq!(variables.value("guarded").unwrap().as_deref(), Some(&b"second"[..]));
+        guard();
+        variables.remove("guarded").unwrap();
+        assert_eq!(variables.value("guarded").unwrap(), None);
     }
 
     #[test]
