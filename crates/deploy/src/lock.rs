@@ -101,6 +101,7 @@ mod tests {
         drop(lock);
         Lock::take(root.path(), "prune").unwrap();
     }
+
     #[test]
     fn is_held_on_a_full_disk_too() {
         let root = tempfile::tempdir().unwrap();
