@@ -75,10 +75,6 @@ fn expect(guest: &mut Guest, command: &str, outcome: &str, waits_for: Option<&st
     Ok(())
 }
 
-fn running(guest: &mut Guest) -> Result<String> {
-    guest.ask(". /usr/lib/os-release && echo $VERSION_ID")
-}
-
 /// Follows the channel, and is told to wait: by its wave, by a halt.
 fn waits(guest: &mut Guest, vendor: &Vendor) -> Result<()> {
     vendor.says(&["add", "--channel", CHANNEL, &vendor.image(VERSIONS[0])])?;
@@ -103,7 +99,7 @@ fn waits(guest: &mut Guest, vendor: &Vendor) -> Result<()> {
     let later = in_hours(24);
     vendor.says(&["add", "--channel", CHANNEL, &next, "--curve=curve.json", "--published", &later])?;
     expect(guest, "rocketctl upgrade", "waiting", Some("turn"))?;
-    let status: Value = serde_json::from_str(&guest.ask("rocketctl status --json")?)?;
+    let status = guest.status()?;
     let said = &status["status"]["rocketos"]["channel"]["says"];
     ensure!(said["waitsFor"] == "turn" && said["turn"].as_str() > Some(&later), "{said}: not after {later}");
     vendor.says(&["halt", "--channel", CHANNEL, VERSIONS[1]])?;
@@ -134,7 +130,7 @@ fn updates_itself(guest: &mut Guest, vendor: &Vendor, lock: &FleetLock) -> Resul
     drop(guest.run("systemctl start --no-block rocketos-update.service", BOOT));
     guest.wait_for_boot_after(&before, BOOT)?;
     guest.wait_booted(BOOT)?;
-    ensure!(running(guest)? == VERSIONS[1], "{} runs", running(guest)?);
+    ensure!(guest.release()? == VERSIONS[1], "{} runs", guest.release()?);
     guest.write_file("/etc/rocketos/update.toml", schedule.as_bytes())?;
     guest.check("systemctl start rocketos-update.service", UPGRADE)?;
     ensure!(lock.asked() == ["pre-reboot", "pre-reboot", "steady-state"], "the lock was asked {:?}", lock.asked());
@@ -148,7 +144,7 @@ fn policy(key: &str) -> String {
 
 /// After a night off, in which every key changed and a policy came: the image's own accepts anything, this one does not.
 fn catches_up(guest: &mut Guest, vendor: &Vendor) -> Result<()> {
-    ensure!(running(guest)? == VERSIONS[0], "{} runs after the recall", running(guest)?);
+    ensure!(guest.release()? == VERSIONS[0], "{} runs after the recall", guest.release()?);
     let answer = guest.run("rocketctl upgrade", UPGRADE)?;
     let parts = ["wants a signature by vendor, and no signature was found"];
     ensure!(

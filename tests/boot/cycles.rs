@@ -48,7 +48,7 @@ fn same(before: &[u64], after: &[u64], cycle: u32) -> Result<()> {
 fn proved(guest: &mut Guest, version: &str) -> Result<()> {
     guest.reboot(BOOT)?;
     guest.wait_booted(BOOT)?;
-    let found = guest.ask(". /usr/lib/os-release && echo $VERSION_ID")?;
+    let found = guest.release()?;
     ensure!(found == version, "release {found} runs, expected {version}");
     guest.check("while rocketctl status --booted | grep -q 'not yet proved'; do sleep 1; done", BOOT).map(drop)
 }

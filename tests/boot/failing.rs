@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use rocketos_tests::fixture::{BOOT, BROKEN, Fixture, UPGRADE, VERSIONS};
 use rocketos_tests::{Guest, Progress};
-use serde_json::Value;
 
 /// Tries of a new entry (`rocketos_model::limits::TRIES`).
 const TRIES: u32 = 3;
@@ -54,10 +53,6 @@ const SHAPES: [Shape; 4] = [
     },
 ];
 
-fn status(guest: &mut Guest) -> Result<Value> {
-    Ok(serde_json::from_str(&guest.ask("rocketctl status --json")?)?)
-}
-
 /// Runs a command where `$UKI` and `$IMAGE` are those of the staged release.
 fn on_disk(guest: &mut Guest, deployment: &str, image: &str, command: &str) -> Result<()> {
     let names =
@@ -77,9 +72,9 @@ fn is_back(guest: &mut Guest, progress: &Progress, reason: &str, began: Instant)
     guest.wait_until_it_answers(BOOT)?;
     guest.wait_booted(BOOT)?;
     progress.say(&format!("{:.0} s from the reboot to the release before at work", began.elapsed().as_secs_f64()));
-    let found = guest.ask(". /usr/lib/os-release && echo $VERSION_ID")?;
+    let found = guest.release()?;
     ensure!(found == VERSIONS[0], "release {found} runs");
-    let status = status(guest)?;
+    let status = guest.status()?;
     let newest = &status["status"]["rocketos"]["health"]["failures"][0];
     let told = newest["reason"].as_str().unwrap_or_default();
     ensure!(told.contains(reason), "the reason is not '{reason}': {status}");
@@ -98,7 +93,7 @@ fn releases_that_do_not_come_up_are_left() -> Result<()> {
     for Shape { name, damage, mend, reason } in SHAPES {
         progress.step(name, || {
             guest.check("rocketctl upgrade --retry", UPGRADE)?;
-            let staged = status(&mut guest)?["status"]["staged"].clone();
+            let staged = guest.status()?["status"]["staged"].clone();
             let deployment = staged["rocketos"]["deployment"].as_str().context("nothing is staged")?.to_owned();
             let image = staged["composefs"]["verity"].as_str().context("it has no image")?.to_owned();
             on_disk(&mut guest, &deployment, &image, damage)?;
@@ -109,7 +104,7 @@ fn releases_that_do_not_come_up_are_left() -> Result<()> {
     progress.step("its kernel panics", || {
         guest.check(&format!("rocketctl switch {}", fixture.reference(BROKEN)), UPGRADE)?;
         goes_back(&mut guest, &progress, "it did not come up")?;
-        let entries = status(&mut guest)?.to_string();
+        let entries = guest.status()?.to_string();
         ensure!(entries.contains(&format!("+0-{TRIES}.conf")), "the tries were not used up: {entries}");
         let words = guest.ask("rocketctl status")?;
         ensure!(words.contains("failed"), "status does not say that it failed:\n{words}");

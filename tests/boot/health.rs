@@ -3,7 +3,8 @@
 use anyhow::{Result, ensure};
 use rocketos_tests::fixture::{BOOT, Fixture, UPGRADE, VERSIONS};
 use rocketos_tests::{Guest, Progress};
-use serde_json::Value;
+
+use crate::check;
 
 /// Long enough for what is done within it on a busy host, and waited for once.
 const SOAK: u64 = 60;
@@ -15,25 +16,9 @@ const UNHEALTHY: i32 = 70;
 /// Nothing but the kernel runs any longer: no systemd that keeps the watchdog up, and nobody who would see that.
 const HANG: &str = "cd /sys/fs/cgroup && echo 1 > init.scope/cgroup.freeze && echo 1 > system.slice/cgroup.freeze";
 
-fn check() -> String {
-    format!(
-        "level = 'required'\nkind = 'command'\n\
-         command = ['/bin/sh', '-c', '! grep -q VERSION_ID={} /usr/lib/os-release || ! test -e {SICK}']\n",
-        VERSIONS[1]
-    )
-}
-
-fn status(guest: &mut Guest) -> Result<Value> {
-    Ok(serde_json::from_str(&guest.ask("rocketctl status --json")?)?)
-}
-
-fn running(guest: &mut Guest) -> Result<String> {
-    guest.ask(". /usr/lib/os-release && echo $VERSION_ID")
-}
-
 /// The tries in the entry of what is booted or, after it was left, of the other deployment.
 fn entry(guest: &mut Guest, role: &str) -> Result<String> {
-    let status = status(guest)?;
+    let status = guest.status()?;
     let found = match role {
         "other" => &status["status"]["otherDeployments"][0],
         role => &status["status"][role],
@@ -44,8 +29,8 @@ fn entry(guest: &mut Guest, role: &str) -> Result<String> {
 /// The machine is back on the first release, and says why.
 fn is_back(guest: &mut Guest, reason: &str) -> Result<()> {
     guest.wait_booted(BOOT)?;
-    ensure!(running(guest)? == VERSIONS[0], "{} runs", running(guest)?);
-    let status = status(guest)?;
+    ensure!(guest.release()? == VERSIONS[0], "{} runs", guest.release()?);
+    let status = guest.status()?;
     let failure = &status["status"]["rocketos"]["health"]["failures"][0];
     ensure!(failure["version"] == VERSIONS[1], "{failure}");
     ensure!(failure["reason"].as_str().is_some_and(|found| found.contains(reason)), "not '{reason}': {failure}");
@@ -77,7 +62,7 @@ fn a_release_on_trial_is_left_or_good() -> Result<()> {
     let mut machine = fixture
         .machine("health", &disk)
         .file("/etc/rocketos/health.toml", &format!("soak = '{SOAK}s'\ninterval = '5s'\n"))
-        .file("/etc/rocketos/health.d/sick.toml", &check())
+        .file("/etc/rocketos/health.d/sick.toml", &check::of_the_second_release(&format!("! test -e {SICK}")))
         .arguments(["-device", "i6300esb", "-action", "watchdog=reset"])
         .start()?;
     let mut guest = progress.step("first boot", || machine.wait_for_shell(BOOT))?;
@@ -93,7 +78,7 @@ fn a_release_on_trial_is_left_or_good() -> Result<()> {
         let before = retry(&mut guest)?;
         // Over two boots: into the second release, and back.
         guest.wait_for_boot_after(&before, BOOT)?;
-        while running(&mut guest).is_ok_and(|version| version == VERSIONS[1]) {
+        while guest.release().is_ok_and(|version| version == VERSIONS[1]) {
             let middle = guest.boot_id()?;
             guest.wait_for_boot_after(&middle, BOOT)?;
         }
@@ -104,7 +89,7 @@ fn a_release_on_trial_is_left_or_good() -> Result<()> {
         let before = retry(&mut guest)?;
         guest.wait_for_boot_after(&before, BOOT)?;
         guest.wait_booted(BOOT)?;
-        ensure!(running(&mut guest)? == VERSIONS[1], "{} runs", running(&mut guest)?);
+        ensure!(guest.release()? == VERSIONS[1], "{} runs", guest.release()?);
         let middle = guest.boot_id()?;
         guest.ask(&format!("touch {SICK}"))?;
         guest.wait_for_boot_after(&middle, BOOT)?;
@@ -118,7 +103,7 @@ fn a_release_on_trial_is_left_or_good() -> Result<()> {
         ensure!(entry(&mut guest, "booted")?.contains("+2-1"), "{}", entry(&mut guest, "booted")?);
         guest.reboot(BOOT)?;
         guest.wait_booted(BOOT)?;
-        ensure!(running(&mut guest)? == VERSIONS[1], "{} runs", running(&mut guest)?);
+        ensure!(guest.release()? == VERSIONS[1], "{} runs", guest.release()?);
         ensure!(entry(&mut guest, "booted")?.contains("+2-1"), "it cost a try: {}", entry(&mut guest, "booted")?);
         Ok(())
     })?;
@@ -127,11 +112,11 @@ fn a_release_on_trial_is_left_or_good() -> Result<()> {
         drop(guest.run(HANG, std::time::Duration::from_secs(10)));
         guest.wait_for_boot_after(&before, BOOT)?;
         guest.wait_booted(BOOT)?;
-        ensure!(running(&mut guest)? == VERSIONS[1], "{} runs", running(&mut guest)?);
+        ensure!(guest.release()? == VERSIONS[1], "{} runs", guest.release()?);
         ensure!(entry(&mut guest, "booted")?.contains("+1-2"), "it cost no try: {}", entry(&mut guest, "booted")?);
         guest.check("while rocketctl status --booted | grep -q 'not yet proved'; do sleep 5; done", BOOT)?;
         ensure!(!entry(&mut guest, "booted")?.contains('+'), "{}", entry(&mut guest, "booted")?);
-        let failures = status(&mut guest)?["status"]["rocketos"]["health"]["failures"].to_string();
+        let failures = guest.status()?["status"]["rocketos"]["health"]["failures"].to_string();
         ensure!(failures == "[]", "what is good has failures: {failures}");
         Ok(())
     })?;
@@ -139,7 +124,7 @@ fn a_release_on_trial_is_left_or_good() -> Result<()> {
         guest.ask(&format!("touch {SICK}"))?;
         guest.reboot(BOOT)?;
         guest.wait_booted(BOOT)?;
-        ensure!(running(&mut guest)? == VERSIONS[1], "{} runs", running(&mut guest)?);
+        ensure!(guest.release()? == VERSIONS[1], "{} runs", guest.release()?);
         let sick = guest.run("rocketctl health --last", BOOT)?;
         ensure!(sick.status == UNHEALTHY && sick.stdout.contains("sick (required) failed"), "{}", sick.stdout);
         let told = guest.ask("journalctl --no-pager -q -o cat MESSAGE_ID=98a1f4d0b6c34e2f85c7d2e09b3f6a17")?;

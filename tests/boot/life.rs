@@ -93,7 +93,7 @@ impl Node {
     }
 
     fn expect_release(&mut self, version: &str) -> Result<()> {
-        let found = self.guest.ask(". /usr/lib/os-release && echo $VERSION_ID")?;
+        let found = self.guest.release()?;
         ensure!(found == version, "release {found} runs, expected {version}");
         let root = self.guest.ask("grep ' / ' /proc/mounts")?;
         let words = ["composefs:", "overlay", "ro,", "verity=require"];

@@ -4,13 +4,12 @@
 use anyhow::{Result, ensure};
 use rocketos_tests::fixture::{BOOT, Fixture, LOADER, OTHER_LOADER};
 use rocketos_tests::{Guest, Progress};
-use serde_json::Value;
 
 /// The firmware's order, as it keeps it.
 const ORDER: &str = "od -An -tx1 /sys/firmware/efi/efivars/BootOrder-8be4df61-93ca-11d2-aa0d-00e098032b8c";
 
 fn state(guest: &mut Guest) -> Result<String> {
-    let status: Value = serde_json::from_str(&guest.ask("rocketctl status --json")?)?;
+    let status = guest.status()?;
     let loader = &status["status"]["rocketos"]["loader"];
     Ok(loader["state"].as_str().map_or_else(|| loader.to_string(), str::to_owned))
 }

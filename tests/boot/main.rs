@@ -1,6 +1,7 @@
 //! Machines that live: installing, booting, upgrading, rolling back.
 
 mod channel;
+mod check;
 mod cycles;
 mod failing;
 mod health;

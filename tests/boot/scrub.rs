@@ -26,7 +26,7 @@ fn verify(guest: &mut Guest, deployment: &str) -> Result<()> {
 }
 
 fn expect_release(guest: &mut Guest, version: &str) -> Result<()> {
-    let found = guest.ask(". /usr/lib/os-release && echo $VERSION_ID")?;
+    let found = guest.release()?;
     ensure!(found == version, "release {found} runs, expected {version}");
     Ok(())
 }

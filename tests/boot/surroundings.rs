@@ -9,6 +9,8 @@ use rocketos_tests::fixture::{BOOT, Fixture, UPGRADE, VERSIONS};
 use rocketos_tests::{Ended, Guest, Machine, Progress, Running};
 use serde_json::Value;
 
+use crate::check;
+
 /// What a boot may take until it is complete and somebody watches it.
 const DEADLINE: u64 = 60;
 /// Fills the file system below /var to its last block.
@@ -27,36 +29,23 @@ const SETTINGS_FIRST: &str = "[Unit]\nAfter=systemd-tmpfiles-setup.service\n";
 const YEARS_OFF: &str = "base=2037-01-01T00:00:00";
 const CLOCK: &str = "level = 'required'\nkind = 'time-synchronised'\n";
 
-/// A check that brings systemd down, on the second release alone.
-fn crash() -> String {
-    format!(
-        "level = 'required'\nkind = 'command'\n\
-         command = ['/bin/sh', '-c', '! grep -q VERSION_ID={} /usr/lib/os-release || kill -SEGV 1']\n",
-        VERSIONS[1]
-    )
-}
-
-fn running(guest: &mut Guest) -> Result<String> {
-    guest.ask(". /usr/lib/os-release && echo $VERSION_ID")
-}
-
-fn status(guest: &mut Guest) -> Result<Value> {
-    Ok(serde_json::from_str(&guest.ask("rocketctl status --json")?)?)
-}
+/// Brings systemd down.
+const CRASH: &str = "kill -SEGV 1";
 
 /// Waits until the first release is at work, whatever boots until then; returns what failed, newest first.
 fn is_back(guest: &mut Guest, progress: &Progress, began: Instant) -> Result<Value> {
     let until = began + 3 * BOOT;
-    while !running(guest).is_ok_and(|version| version == VERSIONS[0]) {
+    while !guest.release().is_ok_and(|version| version == VERSIONS[0]) {
         ensure!(Instant::now() < until, "the second release still runs");
         let Ok(now) = guest.boot_id() else { continue };
         guest.wait_for_boot_after(&now, until.saturating_duration_since(Instant::now()))?;
     }
     guest.wait_booted(BOOT)?;
     progress.say(&format!("{:.0} s until the release before was at work", began.elapsed().as_secs_f64()));
-    let status = status(guest)?;
-    ensure!(status["status"]["booted"]["rocketos"]["entries"].to_string().contains(".conf"), "{status}");
-    Ok(status["status"]["rocketos"]["health"]["failures"].clone())
+    let status = guest.status()?;
+    let (runs, node) = (&status["status"]["booted"]["rocketos"]["deployment"], &status["status"]["rocketos"]);
+    ensure!(runs.is_string() && node["next"] == *runs, "something else boots next: {status}");
+    Ok(node["health"]["failures"].clone())
 }
 
 /// A machine whose disk and firmware variables outlive it.
@@ -143,7 +132,7 @@ fn releases_that_cannot_do_their_work_are_left() -> Result<()> {
     ensure!(year.parse::<u32>()? >= 2037, "the year is {year}: this proves nothing");
 
     progress.step("systemd crashes", || node.stage(guest, machine))?;
-    let crash = node.machine().file("/etc/rocketos/health.d/crash.toml", &crash());
+    let crash = node.machine().file("/etc/rocketos/health.d/crash.toml", &check::of_the_second_release(CRASH));
     let (machine, guest) = progress.step("… each time", || node.left(crash, "it did not come up"))?;
     drop(guest);
     machine.cut_power()

@@ -82,9 +82,9 @@ fn boots(fixture: &Fixture, disk: Disk, follows: Option<&str>) -> Result<()> {
     };
     let state = guest.wait_booted(BOOT)?;
     ensure!(state == "running", "the system is {state}:\n{}", guest.ask("systemctl --failed --no-legend")?);
-    let version = guest.ask(". /usr/lib/os-release && echo $VERSION_ID")?;
+    let version = guest.release()?;
     ensure!(version == VERSIONS[0], "release {version} runs");
-    let status: Value = serde_json::from_str(&guest.ask("rocketctl status --json")?)?;
+    let status = guest.status()?;
     let booted = &status["status"]["booted"]["image"];
     ensure!(booted["image"]["image"] == Value::String(source.to_owned()), "it follows {booted}");
     ensure!(booted["image"]["transport"] == "registry", "it follows {booted}");

@@ -6,7 +6,6 @@ use anyhow::{Context, Result, ensure};
 use rocketos_tests::fixture::{BOOT, Fixture, UPGRADE, VERSIONS};
 use rocketos_tests::guest::Output;
 use rocketos_tests::{Disk, Guest, Progress, Tools};
-use serde_json::Value;
 
 use crate::{damage, layout::Fault, policy, schema::validate};
 
@@ -189,7 +188,7 @@ fn interrupted(guest: &mut Guest) -> Result<()> {
     {
         ensure!(answer.contains(part), "two at once do not say '{part}': {answer}");
     }
-    let status: Value = serde_json::from_str(&guest.ask("rocketctl status --json")?)?;
+    let status = guest.status()?;
     ensure!(status["status"]["staged"]["image"]["version"] == VERSIONS[1], "{status}");
     validate("bootc-host-v1", &status)?;
     let events = guest.ask("cat /run/events")?;

@@ -258,7 +258,7 @@ impl Bench<'_> {
         let mut machine = kernel::attach(machine, others).start()?;
         let mut guest = machine.wait_for_shell(BOOT)?;
         guest.wait_booted(BOOT)?;
-        let found = guest.ask(". /usr/lib/os-release && echo $VERSION_ID")?;
+        let found = guest.release()?;
         ensure!(found == version, "release {found} runs, the disk said {version}");
         guest.check("rocketctl upgrade && rocketctl prune", UPGRADE)?;
         let status = guest.ask("rocketctl status")?;

@@ -186,6 +186,17 @@ impl Guest {
         Ok(self.check(script, SHORT)?.trim_end().to_owned())
     }
 
+    /// Returns the version of the release that runs.
+    pub fn release(&mut self) -> Result<String> {
+        self.ask(". /usr/lib/os-release && echo $VERSION_ID")
+    }
+
+    /// Returns what `rocketctl status` says of the node.
+    pub fn status(&mut self) -> Result<serde_json::Value> {
+        let text = self.ask("rocketctl status --json")?;
+        serde_json::from_str(&text).with_context(|| format!("reading what the guest says of itself: {}", tail(&text)))
+    }
+
     /// Writes a file in the guest.
     pub fn write_file(&mut self, path: &str, contents: &[u8]) -> Result<()> {
         self.ask(&format!("mkdir -p \"$(dirname '{path}')\" && : > '{path}'"))?;
