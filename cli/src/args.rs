@@ -390,6 +390,8 @@ pub enum Internal {
     Stranded,
     /// Look for something newer, and do with it what update.toml says.
     Update,
+    /// Mend the ESP where a power cut left it mounted.
+    CheckEsp,
     /// Grow the root file system to the end of its partition.
     Grow,
     /// Start a scrub when the kernel speaks of damage.

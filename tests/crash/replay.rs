@@ -15,7 +15,7 @@ use rocketos_replay::replay::{Ends, Operation, Replay, judge, learn};
 use rocketos_replay::sample::{Random, State, states};
 use rocketos_tests::command::Run;
 use rocketos_tests::fixture::{BOOT, Fixture, UPGRADE, VERSIONS};
-use rocketos_tests::{Disk, OfflineDisk, Progress};
+use rocketos_tests::{Disk, Guest, OfflineDisk, Progress};
 
 use crate::kernel::{self, Written};
 use crate::long::Journal;
@@ -260,6 +260,12 @@ impl Bench<'_> {
         guest.wait_booted(BOOT)?;
         let found = guest.release()?;
         ensure!(found == version, "release {found} runs, the disk said {version}");
+        let esp = machine_esp(&mut guest)?;
+        guest.ask(&format!("fsck.vfat -n {esp}")).context("the ESP was not mended")?;
+        if self.recorded.damaged.is_some() {
+            // A repair that was cut may have mended nothing yet.
+            guest.check("rocketctl scrub", UPGRADE)?;
+        }
         guest.check("rocketctl upgrade && rocketctl prune", UPGRADE)?;
         let status = guest.ask("rocketctl status")?;
         ensure!(
@@ -270,6 +276,13 @@ impl Bench<'_> {
         drop(guest);
         machine.cut_power()
     }
+}
+
+/// The device that the guest's ESP is on.
+fn machine_esp(guest: &mut Guest) -> Result<String> {
+    let booted = guest.ask("cat /run/rocketos/booted.toml")?;
+    let line = booted.lines().find_map(|line| line.strip_prefix("esp = \"")).context("booted.toml names no ESP")?;
+    Ok(line.trim_end_matches('"').to_owned())
 }
 
 /// A file that was not written to its end is no trouble for firmware, but mtools copy none of an ESP that has one: so fsck first.

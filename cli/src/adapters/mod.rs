@@ -3,6 +3,7 @@
 //! | program | for |
 //! |---|---|
 //! | `systemd-repart` | partitioning and formatting at install |
+//! | `fsck.fat` | mending an ESP that was not unmounted |
 //! | `systemctl` | rebooting, starting a scrub, and what systemd says of units |
 //! | those of health checks | checks of the kind `command`, and greenboot's |
 //! | the one of `--signer` or `exec:` | signing with a key that is not in a file |
@@ -11,6 +12,7 @@
 //! (`skopeo`, which containers-image-proxy starts to read `containers-storage:`, is the other; see `rocketos-oci`.)
 
 pub mod checker;
+pub mod fsck;
 pub mod repart;
 pub mod signer;
 pub mod systemctl;

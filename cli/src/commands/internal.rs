@@ -1,10 +1,11 @@
 //! What units run.
 
 use indicatif::HumanBytes;
-use rocketos_deploy::grow_root;
+use rocketos_deploy::{grow_root, unclean_esp};
 
 use super::follow;
 use crate::{
+    adapters::fsck,
     args::{Internal, Progress},
     automatic::{self, Looked},
     health,
@@ -21,11 +22,22 @@ pub fn run(verb: &Internal) -> anyhow::Result<()> {
         Internal::Stranded => health::stranded(),
         Internal::Update => update(),
         Internal::WatchVerity => crate::watch::run(),
+        Internal::CheckEsp => check_esp(),
         Internal::Grow => {
             println!("The root file system has {}.", HumanBytes(grow_root()?));
             Ok(())
         }
     }
+}
+
+/// Has an ESP mended that a power cut left mounted, before anybody mounts it again.
+fn check_esp() -> anyhow::Result<()> {
+    let Some(esp) = unclean_esp()? else {
+        return Ok(());
+    };
+    println!("{} was not unmounted: mending it.", esp.path().display());
+    print!("{}", fsck::mend(esp.path())?);
+    Ok(())
 }
 
 /// What the timer runs; what it prints is for the journal.

@@ -57,8 +57,26 @@ fn write_then_rename(top: &Path, path: &Path, temporary: &Path, content: &mut dy
         return Err(io::Error::new(io::ErrorKind::InvalidData, "the disk does not give back what was written"));
     }
     drop(file);
+    let replaced = hold(path);
     fs::rename(temporary, path)?;
-    flush(top)
+    flush(top)?;
+    drop(replaced);
+    Ok(())
+}
+
+/// Holds what is at `path`, with all below it, so that removing it frees nothing yet.
+///
+/// FAT keeps names and the table of what is free apart, and a disk may write either first. A name that outlives its blocks shows
+/// whatever comes there next: removed later, it would take the blocks of a kernel that boots. So names go first, flushed; the kernel
+/// frees the blocks when they are let go. A power cut between leaves blocks that nobody has, until the ESP is checked. What cannot be opened is not held.
+fn hold(path: &Path) -> Vec<File> {
+    let mut held = Vec::new();
+    let mut paths = vec![path.to_owned()];
+    while let Some(path) = paths.pop() {
+        held.extend(File::open(&path));
+        paths.extend(fs::read_dir(&path).into_iter().flatten().flatten().map(|entry| entry.path()));
+    }
+    held
 }
 
 /// Hands `content` on, piece by piece, and says what it was.
@@ -128,6 +146,7 @@ pub(crate) fn read(top: &Path, relative: &str, limit: u64) -> Result<Vec<u8>, Bo
 /// Removes a file, or a directory with what is in it; absence is success.
 pub(crate) fn remove(top: &Path, relative: &str) -> Result<(), BootError> {
     let path = top.join(relative);
+    let held = hold(&path);
     let result = match fs::symlink_metadata(&path) {
         Ok(meta) if meta.is_dir() => fs::remove_dir_all(&path),
         Ok(_) => fs::remove_file(&path),
@@ -135,7 +154,13 @@ pub(crate) fn remove(top: &Path, relative: &str) -> Result<(), BootError> {
     };
     match result {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other.and_then(|()| flush(top)).map_err(BootError::io("removing", relative)),
+        other => other
+            .and_then(|()| flush(top))
+            .and_then(|()| {
+                drop(held);
+                flush(top)
+            })
+            .map_err(BootError::io("removing", relative)),
     }
 }
 

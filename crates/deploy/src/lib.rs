@@ -24,6 +24,7 @@ mod roles;
 mod rollback;
 mod scrub;
 mod stage;
+mod unclean;
 
 pub use disk::{DiskError, SMALLEST, check_disk, check_kernel};
 pub use error::DeployError;
@@ -41,3 +42,4 @@ pub use roles::{Deployment, Roles, roles};
 pub use rollback::{bless, give_try_back, rollback};
 pub use scrub::{Health, has_to_leave, healths, mended_in_use, note_mended, prefer_whole};
 pub use stage::{Activation, Staged, follow, stage};
+pub use unclean::{UncleanEsp, unclean_esp};

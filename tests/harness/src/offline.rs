@@ -17,6 +17,8 @@ const SECTOR: u32 = 512;
 const BLOCK: u64 = 4096;
 /// Bytes copied at once.
 const CHUNK: usize = 1 << 20;
+/// How often fsck.vfat may find more.
+const FSCK_PASSES: usize = 4;
 
 /// Copies what is not a hole.
 fn copy_data(from: &File, from_start: u64, to: &File, to_start: u64, length: u64) -> Result<()> {
@@ -112,6 +114,10 @@ impl OfflineDisk {
             Ok(status.code() == Some(1))
         };
         let (on_esp, on_root) = (mend("fsck.vfat", "-a", &esp)?, mend("e2fsck", "-fp", &self.partition)?);
+        // What it mends once may show it something else.
+        for _ in 1..FSCK_PASSES {
+            mend("fsck.vfat", "-a", &esp)?;
+        }
         for (program, options, file) in [("fsck.vfat", "-n", &esp), ("e2fsck", "-fn", &self.partition)] {
             let (status, said, _) = Run::new(program).arg(options).arg(file).outcome()?;
             ensure!(status.success(), "{program} {options} still finds: {said}");
