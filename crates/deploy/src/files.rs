@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use rocketos_model::limits;
+use rocketos_model::{Booted, layout, limits};
 
 use crate::DeployError;
 
@@ -35,6 +35,13 @@ pub(crate) fn read(path: &Path) -> Result<Option<String>, DeployError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(DeployError::io("reading", path)(error)),
     }
+}
+
+/// What the initramfs booted.
+pub(crate) fn booted() -> Result<Booted, DeployError> {
+    let path = Path::new(layout::node::BOOTED);
+    let text = read(path)?.ok_or_else(|| DeployError::NotBooted { path: path.to_owned() })?;
+    Booted::from_toml(&text).map_err(|error| DeployError::Format { path: path.to_owned(), source: error.into() })
 }
 
 /// Removes a file or a directory with what is in it; absence is success.

@@ -2,7 +2,7 @@
 
 use std::{fs::File, path::Path};
 
-use rocketos_model::{Booted, layout};
+use rocketos_model::layout;
 use rocketos_sys::{
     block, ext4,
     mount::{Access, clone_tree, fd_path},
@@ -15,10 +15,7 @@ use crate::{DeployError, files};
 /// # Errors
 /// When the machine was not booted from a deployment, or the file system cannot be grown.
 pub fn grow_root() -> Result<u64, DeployError> {
-    let booted = files::read(Path::new(layout::node::BOOTED))?
-        .ok_or_else(|| DeployError::NotBooted { path: layout::node::BOOTED.into() })?;
-    let booted = Booted::from_toml(&booted)
-        .map_err(|error| DeployError::Format { path: layout::node::BOOTED.into(), source: error.into() })?;
+    let booted = files::booted()?;
     let device = File::open(&booted.root).map_err(DeployError::io("opening", &booted.root))?;
     let size = block::size(&device).map_err(DeployError::io("asking for the size of", &booted.root))?;
     // Everybody else sees it read-only, and growing wants a writable mount.

@@ -36,10 +36,7 @@ struct Opened {
 
 impl Opened {
     fn new(access: Access) -> Result<Self, DeployError> {
-        let path = Path::new(layout::node::BOOTED);
-        let text = files::read(path)?.ok_or_else(|| DeployError::NotBooted { path: path.to_owned() })?;
-        let booted = Booted::from_toml(&text)
-            .map_err(|error| DeployError::Format { path: path.to_owned(), source: error.into() })?;
+        let booted = files::booted()?;
         let sysroot = clone_tree(Path::new(layout::node::SYSROOT), access)
             .map_err(|error| DeployError::Mount { doing: "mounting the root partition", source: error.into() })?;
         // One file system cannot be mounted read-only here and writable there; the mount is what differs.

@@ -7,7 +7,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rocketos_model::{Booted, layout};
 use rustix::fs::OFlags;
 
 use crate::{DeployError, files};
@@ -39,11 +38,7 @@ impl UncleanEsp {
 /// # Errors
 /// When the machine was not booted from a deployment, or its ESP cannot be read.
 pub fn unclean_esp() -> Result<Option<UncleanEsp>, DeployError> {
-    let path = Path::new(layout::node::BOOTED);
-    let booted = files::read(path)?.ok_or_else(|| DeployError::NotBooted { path: path.to_owned() })?;
-    let booted = Booted::from_toml(&booted)
-        .map_err(|error| DeployError::Format { path: path.to_owned(), source: error.into() })?;
-    let esp = PathBuf::from(booted.esp);
+    let esp = PathBuf::from(files::booted()?.esp);
     // Opened so, a block device is nobody else's, and cannot be while it is mounted (open(2)).
     let exclusive = File::options().read(true).custom_flags(OFlags::EXCL.bits().cast_signed()).open(&esp);
     let mut claim = match exclusive {
