@@ -25,7 +25,12 @@ pub fn mend(device: &Path) -> anyhow::Result<String> {
             Some(0) => return Ok(said),
             // It found something, and mended it (fsck.fat(8)).
             Some(1) => {}
-            _ => bail!("fsck.fat failed with {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim()),
+            _ => bail!(
+                "fsck.fat -a {} failed with {}: {said}{}",
+                device.display(),
+                output.status,
+                String::from_utf8_lossy(&output.stderr).trim()
+            ),
         }
     }
     bail!("fsck.fat finds something in {} each time:\n{said}", device.display())

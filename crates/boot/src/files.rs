@@ -66,9 +66,10 @@ fn write_then_rename(top: &Path, path: &Path, temporary: &Path, content: &mut dy
 
 /// Holds what is at `path`, with all below it, so that removing it frees nothing yet.
 ///
-/// FAT keeps names and the table of what is free apart, and a disk may write either first. A name that outlives its blocks shows
-/// whatever comes there next: removed later, it would take the blocks of a kernel that boots. So names go first, flushed; the kernel
-/// frees the blocks when they are let go. A power cut between leaves blocks that nobody has, until the ESP is checked. What cannot be opened is not held.
+/// FAT keeps names and the table of what is free apart, and a disk may write either first. A name that outlives its blocks
+/// shows whatever comes there next: removed later, it would take the blocks of a kernel that boots. So names go first, flushed;
+/// the kernel frees the blocks when they are let go. A power cut between leaves blocks that nobody has, until the ESP is
+/// checked. What cannot be opened is not held.
 fn hold(path: &Path) -> Vec<File> {
     let mut held = Vec::new();
     let mut paths = vec![path.to_owned()];
