@@ -97,8 +97,9 @@ impl Node {
                 return Ok(body.trim().to_owned());
             }
             if Instant::now() > until {
+                let failed = self.once("failed", ASK).unwrap_or_default();
                 let said = self.once("journal", ASK).unwrap_or_default();
-                bail!("no page /{name}; the journal ends with:\n{}", tail(&said));
+                bail!("no page /{name}; failed: {failed}\nthe journal ends with:\n{}", tail(&said));
             }
             std::thread::sleep(AGAIN);
         }

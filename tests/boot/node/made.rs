@@ -7,7 +7,7 @@ use rocketos_tests::command::Run;
 use rocketos_tests::fixture::Fixture;
 use rocketos_tests::images::podman_build;
 use rocketos_tests::installer::{self, Install};
-use rocketos_tests::{Images, Progress, paths};
+use rocketos_tests::{Format, Images, Progress, paths};
 
 /// Its releases.
 pub const VERSIONS: [&str; 2] = ["1.0.0", "1.0.1"];
@@ -33,9 +33,11 @@ impl Made {
         let context = context(fixture)?;
         let images = Images::new(progress);
         let conf = registries(fixture)?;
+        let mut first = String::new();
         for version in VERSIONS {
             let release = images.derived(&context.join("Containerfile"), VARIANT, version)?;
-            images.push(&release.image, &fixture.registry, REPOSITORY, version)?;
+            let digest = images.push(&release.image, &fixture.registry, REPOSITORY, version)?;
+            first = if version == VERSIONS[0] { digest } else { first };
             sign(fixture, &conf, &format!("{REPOSITORY}:{version}"), &context.join("vendor.pem"))?;
         }
         progress.step("building a container's image", || app(fixture, &context))?;
@@ -45,12 +47,13 @@ impl Made {
         let disk = fixture.scratch().join("node.qcow2");
         let made = Self { disk };
         made.tag(fixture, VERSIONS[0])?;
-        let from = format!("docker://{}/{REPOSITORY}:{TAG}", fixture.registry.on_host());
-        let follows = format!("docker://{}/{REPOSITORY}:{TAG}", fixture.registry.in_guest());
-        let mut install = Install::new(&from, &follows);
-        // The archive it is installed from bears no signature; what it takes later does.
-        install.arguments = vec!["--policy=unsigned".to_owned()];
-        installer::disk(&fixture.tools, progress, &install, &made.disk)?;
+        let base = context.join("base.qcow2");
+        let stamp = context.join("base.of");
+        if !(base.exists() && std::fs::read_to_string(&stamp).is_ok_and(|of| of == first)) {
+            install(fixture, progress, &base)?;
+            std::fs::write(&stamp, first).with_context(|| format!("writing {}", stamp.display()))?;
+        }
+        fixture.tools.overlay(&base, Format::Qcow2, &made.disk)?;
         Ok(made)
     }
 
@@ -65,6 +68,15 @@ impl Made {
             .quiet()
             .with_context(|| format!("naming {version} {TAG}"))
     }
+}
+
+fn install(fixture: &Fixture, progress: &Progress, disk: &Path) -> Result<()> {
+    let from = format!("docker://{}/{REPOSITORY}:{TAG}", fixture.registry.on_host());
+    let follows = format!("docker://{}/{REPOSITORY}:{TAG}", fixture.registry.in_guest());
+    let mut install = Install::new(&from, &follows);
+    // The archive it is installed from bears no signature; what it takes later does.
+    install.arguments = vec!["--policy=unsigned".to_owned()];
+    installer::disk(&fixture.tools, progress, &install, disk)
 }
 
 /// A copy of `tests/data/node` with keys, kept, so that the images of the next run are the same.
