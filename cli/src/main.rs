@@ -9,6 +9,7 @@ mod channel;
 mod commands;
 mod config;
 mod exit;
+mod firewall;
 mod health;
 mod host;
 mod journal;

@@ -4,6 +4,7 @@ mod channel;
 mod check;
 mod cycles;
 mod failing;
+mod firewall;
 mod health;
 mod life;
 mod loader;

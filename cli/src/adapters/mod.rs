@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `systemd-repart` | partitioning and formatting at install |
 //! | `fsck.fat` | mending an ESP that was not unmounted |
+//! | `nft` | loading the firewall |
 //! | `systemctl` | rebooting, starting a scrub, and what systemd says of units |
 //! | those of health checks | checks of the kind `command`, and greenboot's |
 //! | the one of `--signer` or `exec:` | signing with a key that is not in a file |
@@ -13,6 +14,7 @@
 
 pub mod checker;
 pub mod fsck;
+pub mod nft;
 pub mod repart;
 pub mod signer;
 pub mod systemctl;

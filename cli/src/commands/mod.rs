@@ -1,6 +1,7 @@
 //! One file per verb.
 
 mod completions;
+mod firewall;
 mod follow;
 mod health;
 mod image;
@@ -30,6 +31,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Verb::Unpin(verb) => pin::unpin(&verb),
         Verb::Prune(verb) => prune::run(&verb),
         Verb::Health(verb) => health::run(&verb),
+        Verb::Firewall(verb) => firewall::run(&verb),
         Verb::Scrub(verb) => scrub::run(&verb),
         Verb::Verify(verb) => verify::run(&verb),
         Verb::Image(verb) => image::run(&verb),
