@@ -3,6 +3,7 @@
 mod firewall;
 mod health;
 mod release;
+mod report;
 
 use std::path::PathBuf;
 
@@ -11,6 +12,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 pub use firewall::*;
 pub use health::*;
 pub use release::*;
+pub use report::*;
 
 /// Installs, upgrades, proves and rolls back Rocket OS.
 #[derive(Debug, Parser)]
@@ -54,6 +56,9 @@ pub enum Verb {
     /// Look at images, and make them.
     #[command(subcommand)]
     Image(Image),
+    /// Draw what happened.
+    #[command(subcommand)]
+    Report(Report),
     /// Publish releases.
     #[command(subcommand)]
     Release(Release),

@@ -20,6 +20,7 @@ mod machine;
 mod output;
 mod publisher;
 mod pull;
+mod report;
 mod scrub;
 mod trust;
 mod verify;

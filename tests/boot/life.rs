@@ -5,7 +5,7 @@ use rocketos_tests::fixture::{BOOT, Fixture, UPGRADE, VERSIONS};
 use rocketos_tests::{Guest, Progress};
 use serde_json::Value;
 
-use crate::firewall;
+use crate::{firewall, report};
 
 /// The disk, in GiB; the base has 8.
 const GROWN: u64 = 12;
@@ -134,6 +134,7 @@ fn a_node_lives_through_upgrades_and_rollbacks() -> Result<()> {
     ensure!(root + 2 >= GROWN, "the root file system has {root} GiB on a disk of {GROWN}");
     node.guest.ask("echo kept > /var/kept && echo lost > /etc/lost && sync")?;
 
+    report::draws_the_boot(&mut node.guest)?;
     firewall::opens_what_is_declared(&mut node.guest)?;
 
     // Nothing newer.

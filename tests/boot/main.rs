@@ -8,5 +8,6 @@ mod firewall;
 mod health;
 mod life;
 mod loader;
+mod report;
 mod scrub;
 mod surroundings;

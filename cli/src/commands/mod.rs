@@ -10,6 +10,7 @@ mod internal;
 mod pin;
 mod prune;
 mod release;
+mod report;
 mod rollback;
 mod scrub;
 mod status;
@@ -35,6 +36,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Verb::Scrub(verb) => scrub::run(&verb),
         Verb::Verify(verb) => verify::run(&verb),
         Verb::Image(verb) => image::run(&verb),
+        Verb::Report(verb) => report::run(&verb),
         Verb::Release(verb) => release::run(&verb),
         Verb::Completions { shell } => completions::completions(shell),
         Verb::Man { directory } => completions::man(&directory),
