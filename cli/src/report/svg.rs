@@ -180,7 +180,7 @@ fn escaped(words: &str) -> String {
 
 fn seconds(us: f64) -> String {
     match us.abs() {
-        us if us == 0.0 => "0 s".to_owned(),
+        0.0 => "0 s".to_owned(),
         less if less < 1e6 => format!("{:.0} ms", us / 1e3),
         _ => format!("{:.1} s", us / 1e6),
     }
