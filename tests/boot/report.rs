@@ -6,7 +6,7 @@ use serde_json::Value;
 
 /// Every phase is there, one after the other, and the units of ours.
 pub fn draws_the_boot(guest: &mut Guest) -> Result<()> {
-    let text = guest.ask("rocketctl report boot --json")?;
+    let text = guest.ask("journalctl --sync && rocketctl report boot --json")?;
     let report: Value = serde_json::from_str(&text).with_context(|| format!("parsing {text}"))?;
     let phases = report["phases"].as_array().with_context(|| format!("no phases: {text}"))?;
     let names: Vec<&str> = phases.iter().filter_map(|phase| phase["name"].as_str()).collect();
