@@ -1,14 +1,18 @@
 //! The command line. Verbs and flags bear bootc's names where bootc has them; help is the doc comments.
 
+mod firewall;
 mod health;
 mod release;
+mod report;
 
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
+pub use firewall::*;
 pub use health::*;
 pub use release::*;
+pub use report::*;
 
 /// Installs, upgrades, proves and rolls back Rocket OS.
 #[derive(Debug, Parser)]
@@ -42,6 +46,9 @@ pub enum Verb {
     Prune(Prune),
     /// Make the health checks now, and say what they came to.
     Health(Health),
+    /// Look at what the host's firewall lets in.
+    #[command(subcommand)]
+    Firewall(Firewall),
     /// Read everything in the store again, and mend what is damaged.
     Scrub(Scrub),
     /// Say whether what runs is what was signed.
@@ -49,6 +56,9 @@ pub enum Verb {
     /// Look at images, and make them.
     #[command(subcommand)]
     Image(Image),
+    /// Draw what happened.
+    #[command(subcommand)]
+    Report(Report),
     /// Publish releases.
     #[command(subcommand)]
     Release(Release),
@@ -392,6 +402,8 @@ pub enum Internal {
     Update,
     /// Mend the ESP where a power cut left it mounted.
     CheckEsp,
+    /// Load the host's firewall.
+    Firewall,
     /// Grow the root file system to the end of its partition.
     Grow,
     /// Start a scrub when the kernel speaks of damage.

@@ -2,19 +2,13 @@
 //! earlier one's; drop-ins from `<name>.toml.d` of all folders are laid over it in the order of their names, and one stands in
 //! place of those of the same name in earlier folders. An empty file, or a link to /dev/null, masks.
 
-use std::{
-    collections::BTreeMap,
-    fs::{self, File},
-    io::{self, Read as _},
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
+use rocketos_dropins::{FOLDERS, text};
 use rocketos_model::limits::CONFIG_FILE_BYTES;
 use toml::Table;
 
-/// The folders, the later over the earlier.
-const FOLDERS: [&str; 3] = ["usr/lib/rocketos", "run/rocketos", "etc/rocketos"];
 /// Drop-ins of one folder.
 const DROP_INS: usize = 128;
 
@@ -22,7 +16,7 @@ const DROP_INS: usize = 128;
 pub fn read(root: &Path, name: &str) -> anyhow::Result<Table> {
     let mut all = Table::new();
     for path in files(root, name)? {
-        let text = text(&path)?;
+        let text = text(&path, CONFIG_FILE_BYTES)?;
         let table: Table = toml::from_str(&text).with_context(|| format!("reading {}", path.display()))?;
         all.extend(table);
     }
@@ -30,37 +24,18 @@ pub fn read(root: &Path, name: &str) -> anyhow::Result<Table> {
 }
 
 fn files(root: &Path, name: &str) -> anyhow::Result<Vec<PathBuf>> {
-    let folders = FOLDERS.map(|folder| root.join(folder));
-    let file = folders.iter().rev().map(|folder| folder.join(format!("{name}.toml"))).find(|path| path.exists());
-    let mut drop_ins = BTreeMap::new();
-    for folder in folders {
-        let folder = folder.join(format!("{name}.toml.d"));
-        let entries = match fs::read_dir(&folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            other => other.with_context(|| format!("listing {}", folder.display()))?,
-        };
-        for entry in entries {
-            let path = entry.with_context(|| format!("listing {}", folder.display()))?.path();
-            let shown = path.file_name().and_then(|name| name.to_str()).filter(|name| !name.starts_with('.'));
-            if let Some(name) = shown.filter(|name| name.ends_with(".toml")) {
-                drop_ins.insert(name.to_owned(), path.clone());
-            }
-            ensure!(drop_ins.len() <= DROP_INS, "{} has more than {DROP_INS} drop-ins", folder.display());
-        }
-    }
+    let files = FOLDERS.iter().rev().map(|folder| root.join(folder).join(format!("{name}.toml")));
+    let file = files.into_iter().find(|path| path.exists());
+    let folder = format!("{name}.toml.d");
+    let drop_ins = rocketos_dropins::files(root, &folder)?;
+    ensure!(drop_ins.len() <= DROP_INS, "{folder} has more than {DROP_INS} drop-ins");
     Ok(file.into_iter().chain(drop_ins.into_values()).collect())
-}
-
-fn text(path: &Path) -> anyhow::Result<String> {
-    let mut text = String::new();
-    let read = File::open(path).and_then(|file| file.take(CONFIG_FILE_BYTES + 1).read_to_string(&mut text));
-    read.with_context(|| format!("reading {}", path.display()))?;
-    ensure!(text.len() as u64 <= CONFIG_FILE_BYTES, "{} has more than {CONFIG_FILE_BYTES} bytes", path.display());
-    Ok(text)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn put(root: &Path, path: &str, text: &str) {

@@ -13,6 +13,7 @@
 //! | [`LOADER`] | the image's loader is tried, or kept |
 //! | [`LOADER_FAILED`] | it did not come up |
 //! | [`KERNEL_SAW_DAMAGE`] | the kernel speaks of damage, and a scrub begins |
+//! | [`FIREWALL_LEFT_OUT`] | the firewall leaves a declaration out, because something is wrong with it |
 //! | [`SCRUBBED`] | a scrub found damage; what became of it |
 
 use log::{Level, Record};
@@ -28,6 +29,9 @@ pub const REBOOTING: &str = "b95a2e7140c84f6db3d7e8a6f05c1b92";
 pub const KERNEL_SAW_DAMAGE: &str = "8c2f4b61d7e94a0c95b13e60fa7d2c48";
 /// A scrub found damage.
 pub const SCRUBBED: &str = "d1c3b7a05e6f4f0f9b1c7f3a2e846d5b";
+
+/// The firewall leaves a declaration out.
+pub const FIREWALL_LEFT_OUT: &str = "26e10af322794dbcaba377383474bf5d";
 
 /// A release did its work until the end of its soak.
 pub const GOOD: &str = "51c0d7b8a3e94f0f9a6b1e2d7c48f530";

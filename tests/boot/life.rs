@@ -5,6 +5,8 @@ use rocketos_tests::fixture::{BOOT, Fixture, UPGRADE, VERSIONS};
 use rocketos_tests::{Guest, Progress};
 use serde_json::Value;
 
+use crate::{firewall, report};
+
 /// The disk, in GiB; the base has 8.
 const GROWN: u64 = 12;
 
@@ -131,6 +133,9 @@ fn a_node_lives_through_upgrades_and_rollbacks() -> Result<()> {
     let root: u64 = node.guest.ask("echo $(( $(stat -f -c '%b*%S' /sysroot) >> 30 ))")?.parse()?;
     ensure!(root + 2 >= GROWN, "the root file system has {root} GiB on a disk of {GROWN}");
     node.guest.ask("echo kept > /var/kept && echo lost > /etc/lost && sync")?;
+
+    report::draws_the_boot(&mut node.guest)?;
+    firewall::opens_what_is_declared(&mut node.guest)?;
 
     // Nothing newer.
     let answer = node.guest.check("rocketctl upgrade --check", UPGRADE)?;

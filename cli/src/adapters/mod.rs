@@ -4,7 +4,9 @@
 //! |---|---|
 //! | `systemd-repart` | partitioning and formatting at install |
 //! | `fsck.fat` | mending an ESP that was not unmounted |
-//! | `systemctl` | rebooting, starting a scrub, and what systemd says of units |
+//! | `nft` | loading the firewall |
+//! | `journalctl` | what the kernel and systemd said in a boot |
+//! | `systemctl` | rebooting, starting a scrub, and what systemd says of units and of itself |
 //! | those of health checks | checks of the kind `command`, and greenboot's |
 //! | the one of `--signer` or `exec:` | signing with a key that is not in a file |
 //! | `pkcs11-tool` | signing with a key in a token |
@@ -13,6 +15,8 @@
 
 pub mod checker;
 pub mod fsck;
+pub mod journalctl;
+pub mod nft;
 pub mod repart;
 pub mod signer;
 pub mod systemctl;

@@ -38,6 +38,16 @@ fn ask(arguments: &[&str]) -> anyhow::Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
+/// How long before the kernel's start firmware and loader began, in microseconds; 0 where the loader did not say.
+pub fn before_the_kernel() -> anyhow::Result<[u64; 2]> {
+    let said = ask(&["show", "--property=FirmwareTimestampMonotonic,LoaderTimestampMonotonic"])?;
+    let stamp = |key: &str| {
+        let value = said.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix("TimestampMonotonic="));
+        value.and_then(|value| value.parse().ok()).unwrap_or(0)
+    };
+    Ok(["Firmware", "Loader"].map(stamp))
+}
+
 /// True while the machine shuts down.
 pub fn is_stopping() -> anyhow::Result<bool> {
     Ok(ask(&["is-system-running"])? == "stopping")

@@ -8,7 +8,7 @@ use crate::{
     adapters::fsck,
     args::{Internal, Progress},
     automatic::{self, Looked},
-    health,
+    firewall, health,
     output::Reporter,
 };
 
@@ -22,6 +22,7 @@ pub fn run(verb: &Internal) -> anyhow::Result<()> {
         Internal::Stranded => health::stranded(),
         Internal::Update => update(),
         Internal::WatchVerity => crate::watch::run(),
+        Internal::Firewall => firewall::load_all(),
         Internal::CheckEsp => check_esp(),
         Internal::Grow => {
             println!("The root file system has {}.", HumanBytes(grow_root()?));

@@ -1,6 +1,7 @@
 //! One file per verb.
 
 mod completions;
+mod firewall;
 mod follow;
 mod health;
 mod image;
@@ -9,6 +10,7 @@ mod internal;
 mod pin;
 mod prune;
 mod release;
+mod report;
 mod rollback;
 mod scrub;
 mod status;
@@ -30,9 +32,11 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Verb::Unpin(verb) => pin::unpin(&verb),
         Verb::Prune(verb) => prune::run(&verb),
         Verb::Health(verb) => health::run(&verb),
+        Verb::Firewall(verb) => firewall::run(&verb),
         Verb::Scrub(verb) => scrub::run(&verb),
         Verb::Verify(verb) => verify::run(&verb),
         Verb::Image(verb) => image::run(&verb),
+        Verb::Report(verb) => report::run(&verb),
         Verb::Release(verb) => release::run(&verb),
         Verb::Completions { shell } => completions::completions(shell),
         Verb::Man { directory } => completions::man(&directory),

@@ -5,12 +5,13 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
-    io::{self, Read as _},
+    error::Error as _,
+    fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
+use rocketos_dropins::{ReadError, files, list, text};
 use rocketos_model::limits::CONFIG_FILE_BYTES;
 
 use crate::{
@@ -18,8 +19,8 @@ use crate::{
     check::{Check, Level, limits},
 };
 
-/// Folders of checks, the later over the earlier.
-const FOLDERS: [&str; 3] = ["usr/lib/rocketos/health.d", "run/rocketos/health.d", "etc/rocketos/health.d"];
+/// Folder of checks, in those of image, run time and administrator.
+const FOLDER: &str = "health.d";
 /// greenboot's: programs, in these folders' `required.d` and `wanted.d`.
 const GREENBOOT: [&str; 2] = ["usr/lib/greenboot/check", "etc/greenboot/check"];
 /// What a name of a check that is such a program begins with.
@@ -27,11 +28,8 @@ const GREENBOOT_NAME: &str = "greenboot-";
 
 /// A folder that cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error("reading the health checks in {}", path.display())]
-pub struct LoadError {
-    path: PathBuf,
-    source: io::Error,
-}
+#[error("looking for health checks")]
+pub struct LoadError(#[from] ReadError);
 
 /// Everything that is to be checked.
 #[derive(Debug, Default)]
@@ -47,17 +45,9 @@ pub struct Suite {
 /// # Errors
 /// When a folder cannot be read; a file that is no check is part of what comes back.
 pub fn load(root: &Path) -> Result<Suite, LoadError> {
-    let mut files: BTreeMap<String, PathBuf> = BTreeMap::new();
-    for folder in FOLDERS {
-        for path in list(&root.join(folder))? {
-            if let Some(name) = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".toml")) {
-                files.insert(name.to_owned(), path.clone());
-            }
-        }
-    }
     let mut suite = Suite::default();
-    for (name, path) in files {
-        match read(&path) {
+    for (name, path) in files(root, FOLDER)? {
+        match text(&path, CONFIG_FILE_BYTES) {
             Ok(text) if text.trim().is_empty() => {}
             Ok(text) => match Check::parse(&name, &text) {
                 Ok(check) => suite.checks.push(check),
@@ -65,7 +55,10 @@ pub fn load(root: &Path) -> Result<Suite, LoadError> {
                     suite.broken.push(CheckResult::broken(&name, &format!("{}: {problem}", path.display())))
                 }
             },
-            Err(error) => suite.broken.push(CheckResult::broken(&name, &format!("{}: {error}", path.display()))),
+            Err(error) => {
+                let why = error.source().map(ToString::to_string).unwrap_or_default();
+                suite.broken.push(CheckResult::broken(&name, &format!("{error}: {why}")));
+            }
         }
     }
     for (folder, level) in [("required.d", Level::Required), ("wanted.d", Level::Wanted)] {
@@ -91,35 +84,6 @@ pub fn load(root: &Path) -> Result<Suite, LoadError> {
         suite.broken.push(CheckResult::broken("number-of-checks", &problem));
     }
     Ok(suite)
-}
-
-/// The files of a folder, by name; none where there is no folder.
-fn list(folder: &Path) -> Result<Vec<PathBuf>, LoadError> {
-    let failed = |source| LoadError { path: folder.to_owned(), source };
-    let entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        other => other.map_err(failed)?,
-    };
-    let mut found = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(failed)?;
-        let hidden =
-            entry.file_name().to_str().is_none_or(|name| name.starts_with('.') || name.len() > limits::NAME_CHARS);
-        if !hidden {
-            found.push(entry.path());
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
-fn read(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    File::open(path)?.take(CONFIG_FILE_BYTES + 1).read_to_string(&mut text)?;
-    match text.len() as u64 > CONFIG_FILE_BYTES {
-        true => Err(io::Error::other(format!("it has more than {CONFIG_FILE_BYTES} bytes"))),
-        false => Ok(text),
-    }
 }
 
 #[cfg(test)]

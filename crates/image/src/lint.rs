@@ -13,6 +13,7 @@ use crate::{SealError, Silent, survey::Survey};
 mod accounts;
 mod content;
 mod contract;
+mod firewall;
 mod kernel;
 mod permissions;
 mod trust;
@@ -118,6 +119,7 @@ const CHECKS: &[Check] = &[
     fatal("composefs-digest", "The UKI must allow exactly the tree beside it.", kernel::digest),
     warning("dangling-links", "A link to nothing is a file that pruning forgot.", content::dangling),
     fatal("etc-usretc", "With /usr/etc beside /etc, nobody knows which one counts.", contract::usr_etc),
+    fatal("firewall", "What a declaration that is not understood meant to open stays closed.", firewall::declarations),
     fatal("kernel", "An image carries exactly one kernel.", kernel::one),
     fatal("kernel-config", "The system relies on what kernel/config.required lists.", kernel::config),
     fatal("loader", "`install` copies the loader from the image.", kernel::loader),

@@ -131,6 +131,8 @@ pub mod node {
     pub const HEALTH: &str = "/run/rocketos/health.json";
     /// What the initramfs found: [`crate::Booted`].
     pub const BOOTED: &str = "/run/rocketos/booted.toml";
+    /// What the firewall was loaded with.
+    pub const FIREWALL: &str = "/run/rocketos/firewall.json";
     /// Objects that were mended while what runs had the damaged ones open; gone with the next boot.
     pub const MENDED: &str = "/run/rocketos/mended";
     /// There where the next scrub has to begin at the beginning.

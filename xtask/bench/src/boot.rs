@@ -12,7 +12,7 @@ use rocketos_tests::command::Run;
 use rocketos_tests::images::{SOURCE_DATE_EPOCH, copy_out};
 use rocketos_tests::{Disk, Format, Guest, Machine};
 
-use crate::figure::{Figures, INITRAMFS_TIME, mb, median};
+use crate::figure::{Figures, INITRAMFS_TIME, MEMORY_MIB, USER_SPACE, mb, median, name};
 use crate::node::{self, BOOT, Node};
 use crate::{Bench, releases};
 
@@ -28,6 +28,9 @@ const CMDLINE: &str = "root=/dev/vda rw console=ttyS0,115200 loglevel=4 panic=10
 const STARTS_INIT: &str = "Run /init as init process";
 /// The last words of an initramfs: ours, and what the Containerfile beside this file has the other one say.
 const ROOT_READY: [&str; 2] = [" is the root after ", "initramfs-tools: the root is ready"];
+
+/// Ends well where podman answers whoever asks, and does not run.
+const PODMAN: &str = "systemctl is-active podman.socket && ! systemctl is-active podman.service";
 
 /// One boot, in seconds and MiB.
 struct Boot {
@@ -50,10 +53,15 @@ struct Plain {
 pub(super) fn measure(bench: &Bench) -> Result<Figures> {
     let node = Node::ready(bench)?;
     let plain = bench.progress.step("making the plain machine", || plain(bench, &node.releases[0].tag))?;
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let before = node.before(bench)?;
+    let (mut ours, mut theirs, mut earlier) = (Vec::new(), Vec::new(), Vec::new());
     for pair in 0..bench.pairs {
         let disk = node.disk(bench, &format!("boot-{pair}"))?;
         ours.push(bench.progress.step("booting the sealed image", || boot(node.machine(bench, &disk)))?);
+        if let Some(base) = &before {
+            let disk = node::overlay(bench, base, &format!("before-{pair}"))?;
+            earlier.push(bench.progress.step("booting the image before", || boot(node.machine(bench, &disk)))?);
+        }
         let disk = bench.work.path().join(format!("plain-{pair}.qcow2"));
         bench.tools.overlay(&plain.disk, Format::Raw, &disk)?;
         let machine = node::machine(bench, &node.registry)
@@ -65,11 +73,21 @@ pub(super) fn measure(bench: &Bench) -> Result<Figures> {
     let of = |boots: &[Boot], what: fn(&Boot) -> f64| median(boots.iter().map(what));
     figures.add("firmware", of(&ours, |boot| boot.firmware), "s");
     figures.add("loader", of(&ours, |boot| boot.loader), "s");
-    for (name, boots) in [("sealed image", &ours), ("plain ext4, initramfs-tools", &theirs)] {
-        figures.add(format!("{name}: kernel"), of(boots, |boot| boot.kernel), "s");
-        figures.add(format!("{name}: initramfs"), of(boots, |boot| boot.initramfs), "s");
-        figures.add(format!("{name}: user space"), of(boots, |boot| boot.user_space), "s");
-        figures.add(format!("{name}: memory in use after boot"), of(boots, |boot| boot.memory), "MiB");
+    figures.add(name::KERNEL, of(&ours, |boot| boot.kernel), "s");
+    figures.add(name::INITRAMFS, of(&ours, |boot| boot.initramfs), "s");
+    figures.add(name::USER_SPACE, of(&ours, |boot| boot.user_space), "s");
+    figures.add_budgeted(name::MEMORY, of(&ours, |boot| boot.memory), "MiB", MEMORY_MIB);
+    for (name, boots) in [("image before", &earlier), ("plain ext4, initramfs-tools", &theirs)] {
+        if !boots.is_empty() {
+            figures.add(format!("{name}: kernel"), of(boots, |boot| boot.kernel), "s");
+            figures.add(format!("{name}: initramfs"), of(boots, |boot| boot.initramfs), "s");
+            figures.add(format!("{name}: user space"), of(boots, |boot| boot.user_space), "s");
+            figures.add(format!("{name}: memory in use after boot"), of(boots, |boot| boot.memory), "MiB");
+        }
+    }
+    if !earlier.is_empty() {
+        let ratio = median(ours.iter().zip(&earlier).map(|(ours, before)| ours.user_space / before.user_space));
+        figures.add_budgeted(name::USER_SPACE_BEFORE, ratio, "x", USER_SPACE);
     }
     let ratio = |what: fn(&Boot) -> f64| median(ours.iter().zip(&theirs).map(|(ours, plain)| what(ours) / what(plain)));
     figures.add_budgeted("initramfs, in times of initramfs-tools'", ratio(|boot| boot.initramfs), "x", INITRAMFS_TIME);
@@ -84,6 +102,8 @@ fn boot(machine: Machine) -> Result<Boot> {
     let mut running = machine.start()?;
     let mut guest = running.wait_for_shell(BOOT)?;
     guest.wait_booted(BOOT)?;
+    // Idle: nobody has asked it for anything, and it would answer.
+    guest.ask(PODMAN)?;
     let boot = phases(&mut guest)?;
     running.cut_power()?;
     Ok(boot)

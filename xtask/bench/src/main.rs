@@ -11,6 +11,7 @@ mod figure;
 mod node;
 mod pull;
 mod pull_vm;
+mod readme;
 mod releases;
 mod size;
 mod store;
@@ -37,6 +38,12 @@ struct Args {
     /// Take the images of an earlier run as they are.
     #[arg(long)]
     no_build: bool,
+    /// An image in podman's storage, such as dev of an earlier commit: `boot` boots it in turn with this checkout's.
+    #[arg(long, value_name = "IMAGE")]
+    before: Option<String>,
+    /// Measure nothing, and write the figures of the newest run into README.
+    #[arg(long)]
+    readme: bool,
     /// Run the command after `--` and write what it and its children cost to this file.
     #[arg(long, hide = true, value_name = "FILE")]
     cost: Option<PathBuf>,
@@ -57,6 +64,8 @@ struct Bench {
     short: tempfile::TempDir,
     pairs: usize,
     build: bool,
+    /// What is measured beside this checkout.
+    before: Option<String>,
 }
 
 type Measurement = fn(&Bench) -> Result<Figures>;
@@ -86,6 +95,10 @@ fn run(args: &Args) -> Result<()> {
         let folder = args.command.first().context("a folder after --")?;
         return pull::pull_and_stage(reference, Path::new(folder));
     }
+    let folder = paths::target().join("bench");
+    if args.readme {
+        return readme::write(&folder);
+    }
     let chosen: Vec<_> =
         ALL.iter().filter(|(name, _)| args.name.as_deref().is_none_or(|wanted| wanted == *name)).collect();
     if chosen.is_empty() {
@@ -93,7 +106,6 @@ fn run(args: &Args) -> Result<()> {
         bail!("there is no such measurement; there are {}", names.join(", "));
     }
     let bench = Bench::new(args)?;
-    let folder = paths::target().join("bench");
     std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
     let mut tables = String::new();
     for (name, measure) in chosen {
@@ -114,7 +126,8 @@ impl Bench {
         std::fs::create_dir_all(paths::work())?;
         let work = tempfile::Builder::new().prefix("bench-").tempdir_in(paths::work()).context("making a folder")?;
         let short = tempfile::Builder::new().prefix("rocketos-").tempdir().context("making a folder")?;
-        let bench = Self { progress, tools, work, short, pairs: args.pairs.max(1), build: !args.no_build };
+        let (pairs, build, before) = (args.pairs.max(1), !args.no_build, args.before.clone());
+        let bench = Self { progress, tools, work, short, pairs, build, before };
         if bench.build {
             Images::new(&bench.progress).foundation()?;
         }

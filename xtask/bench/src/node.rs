@@ -16,6 +16,8 @@ pub(super) const BOOT: Duration = Duration::from_secs(400);
 const LIFE: Duration = Duration::from_secs(3600);
 /// What installing or pulling may take there.
 pub(super) const WORK: Duration = Duration::from_secs(1200);
+/// Where the image that is measured beside is in the registry.
+const BEFORE: &str = "rocketos/before";
 /// Memory in MiB.
 pub(super) const MEMORY: u32 = 1536;
 
@@ -34,21 +36,23 @@ impl Node {
         let releases = releases::push(bench, &registry, 2)?;
         let first = &releases[0];
         let base = paths::work().join("bench-node.qcow2");
-        let stamp = base.with_extension("of");
-        let from = format!("docker://{}/{REPOSITORY}:{}", registry.on_host(), first.tag);
-        if !(base.exists() && std::fs::read_to_string(&stamp).is_ok_and(|of| of == first.digest)) {
-            let follow = format!("docker://{}/{REPOSITORY}:{}", registry.in_guest(), first.tag);
-            installer::disk(&bench.tools, &bench.progress, &Install::new(&from, &follow), &base)?;
-            std::fs::write(&stamp, &first.digest).with_context(|| format!("writing {}", stamp.display()))?;
-        }
+        install(bench, &registry, REPOSITORY, first, &base)?;
         Ok(Self { registry, releases, base })
     }
 
     /// A disk of its own.
     pub(super) fn disk(&self, bench: &Bench, name: &str) -> Result<PathBuf> {
-        let file = bench.work.path().join(format!("{name}.qcow2"));
-        bench.tools.overlay(&self.base, Format::Qcow2, &file)?;
-        Ok(file)
+        overlay(bench, &self.base, name)
+    }
+
+    /// A disk with the image that is measured beside this checkout; absent where there is none.
+    pub(super) fn before(&self, bench: &Bench) -> Result<Option<PathBuf>> {
+        let Some(image) = &bench.before else { return Ok(None) };
+        let tag = "before".to_owned();
+        let digest = bench.push(image, &self.registry, BEFORE, &tag)?;
+        let base = paths::work().join("bench-before.qcow2");
+        install(bench, &self.registry, BEFORE, &Pushed { tag, digest }, &base)?;
+        Ok(Some(base))
     }
 
     /// A machine that boots it.
@@ -60,6 +64,25 @@ impl Node {
     pub(super) fn reference(&self, release: usize) -> String {
         format!("{}/{REPOSITORY}:{}", self.registry.in_guest(), self.releases[release].tag)
     }
+}
+
+/// Installs a release, unless it is what is on the disk.
+fn install(bench: &Bench, registry: &Registry, repository: &str, release: &Pushed, disk: &Path) -> Result<()> {
+    let stamp = disk.with_extension("of");
+    if disk.exists() && std::fs::read_to_string(&stamp).is_ok_and(|of| of == release.digest) {
+        return Ok(());
+    }
+    let reference = |registry: &str| format!("docker://{registry}/{repository}:{}", release.tag);
+    let install = Install::new(&reference(&registry.on_host()), &reference(&registry.in_guest()));
+    installer::disk(&bench.tools, &bench.progress, &install, disk)?;
+    std::fs::write(&stamp, &release.digest).with_context(|| format!("writing {}", stamp.display()))
+}
+
+/// A disk that holds the changes to another.
+pub(super) fn overlay(bench: &Bench, base: &Path, name: &str) -> Result<PathBuf> {
+    let file = bench.work.path().join(format!("{name}.qcow2"));
+    bench.tools.overlay(base, Format::Qcow2, &file)?;
+    Ok(file)
 }
 
 /// A machine with a shell that knows the registry, without a disk.

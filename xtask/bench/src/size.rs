@@ -1,12 +1,15 @@
 //! `size`: how large images are, and what in them is.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use rocketos_boot::uki;
 
-use crate::figure::{Figures, INITRAMFS_MB, STANDALONE_MB, mb};
+use crate::figure::{Figures, INITRAMFS_MB, STANDALONE_MB, mb, name};
 use crate::tree::{self, Content, Image};
 use crate::{Bench, VERSION};
 
+/// Where firmware lies, and kernel modules.
+const FIRMWARE: &str = "usr/lib/firmware";
+const MODULES: &str = "usr/lib/modules";
 /// Level at which sealing compresses the initramfs.
 const LEVEL: i32 = 19;
 /// Bytes of a newc header (Linux, "initramfs buffer format").
@@ -31,21 +34,38 @@ pub(super) fn measure(bench: &Bench) -> Result<Figures> {
 
 fn describe(figures: &mut Figures, variant: &str, image: &Image) -> Result<()> {
     let compressed = mb(image.layers.iter().sum());
+    let (firmware, of_modules) = (mb(layers_of(image, FIRMWARE)), mb(layers_of(image, MODULES)));
+    let uki = mb(image.layers.last().copied().unwrap_or(0));
+    figures.add(format!("{variant}: compressed"), compressed, "MB");
+    figures.add(format!("{variant}: of it the layers of firmware"), firmware, "MB");
     match variant {
-        "standalone" => figures.add_budgeted("standalone: compressed", compressed, "MB", STANDALONE_MB),
-        _ => figures.add(format!("{variant}: compressed"), compressed, "MB"),
+        "standalone" => figures.add_budgeted(name::STANDALONE, compressed - firmware, "MB", STANDALONE_MB),
+        _ => figures.add(format!("{variant}: compressed, without firmware"), compressed - firmware, "MB"),
     }
-    let module = |file: &&Content| file.path.starts_with("usr/lib/modules");
-    let modules = image.files.iter().find(module).map(|file| file.layer).context("an image without kernel modules")?;
-    let (of_modules, uki) = (mb(image.layers[modules]), mb(image.layers.last().copied().unwrap_or(0)));
-    figures.add(format!("{variant}: of it the layer of kernel modules"), of_modules, "MB");
+    ensure!(of_modules > 0.0, "an image without kernel modules");
+    figures.add(format!("{variant}: of it the layers of kernel modules"), of_modules, "MB");
     figures.add(format!("{variant}: of it the layer of the UKI"), uki, "MB");
-    figures.add(format!("{variant}: of it the rest"), compressed - of_modules - uki, "MB");
+    figures.add(format!("{variant}: of it the rest"), compressed - firmware - of_modules - uki, "MB");
+    // One layer a group, the UKI's on top.
+    for (group, bytes) in image.layers.iter().take(image.layers.len().saturating_sub(1)).enumerate() {
+        figures.add(format!("{variant}: group {group:02}"), mb(*bytes), "MB");
+    }
+    let module = |file: &&Content| file.path.starts_with(MODULES);
     let size = |files: &dyn Fn(&&Content) -> bool| mb(image.files.iter().filter(files).map(|file| file.size).sum());
     figures.add(format!("{variant}: unpacked"), size(&|_| true), "MB");
     figures.add(format!("{variant}: of it kernel modules"), size(&module), "MB");
     figures.add(format!("{variant}: files"), image.files.len() as f64, "");
     Ok(())
+}
+
+/// Compressed bytes of the layers that are mostly files below a folder: sealing gives such packages groups of their own.
+fn layers_of(image: &Image, folder: &str) -> u64 {
+    let bytes = |layer: usize, below: &str| -> u64 {
+        let files = image.files.iter().filter(|file| file.layer == layer && file.path.starts_with(below));
+        files.map(|file| file.size).sum()
+    };
+    let mostly = |layer: &usize| bytes(*layer, folder) * 2 > bytes(*layer, "");
+    (0..image.layers.len()).filter(mostly).map(|layer| image.layers[layer]).sum()
 }
 
 fn describe_kernel(figures: &mut Figures, image: &Image) -> Result<()> {
@@ -86,4 +106,28 @@ fn without_drivers(archive: &[u8]) -> Result<Vec<u8>> {
         at = end;
     }
     Ok(kept)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_layer_counts_as_what_most_of_it_is() {
+        let file = |path: &str, size, layer| Content { path: path.into(), size, digest: [0; 32], layer };
+        let image = Image {
+            layers: vec![1, 10, 100, 1000],
+            files: vec![
+                file("usr/lib/modules/6/a.ko", 90, 0),
+                file("usr/share/doc", 10, 0),
+                file("usr/lib/firmware/a.bin", 50, 1),
+                file("usr/lib/firmware/b.bin", 51, 2),
+                file("usr/bin/b", 50, 2),
+                file("usr/lib/firmware/c.bin", 1, 3),
+                file("usr/bin/c", 9, 3),
+            ],
+            uki: Vec::new(),
+        };
+        assert_eq!((layers_of(&image, MODULES), layers_of(&image, FIRMWARE)), (1, 110));
+    }
 }

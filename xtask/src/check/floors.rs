@@ -7,11 +7,13 @@ use serde_json::Value;
 const FLOORS: &[(&str, u32)] = &[
     ("rocketos-sys", 0),
     ("rocketos-model", 1),
+    ("rocketos-dropins", 1),
     ("rocketos-store", 2),
     ("rocketos-boot", 2),
     ("rocketos-trust", 2),
     ("rocketos-update", 2),
     ("rocketos-health", 2),
+    ("rocketos-firewall", 2),
     ("rocketos-settings", 2),
     ("rocketos-api", 3),
     ("rocketos-deploy", 3),

@@ -30,7 +30,7 @@ fn finds_nothing_wrong_with_a_sealed_image() {
 #[test]
 fn finds_each_fault_by_its_name() {
     type Fault = fn(&Path);
-    let faults: [(&str, Fault); 20] = [
+    let faults: [(&str, Fault); 21] = [
         ("api-base-directories", |root| fs::remove_dir(root.join("proc")).unwrap()),
         ("baseimage-root", |root| fs::remove_file(root.join("ostree")).unwrap()),
         ("baseimage-composefs", |root| fs::remove_file(root.join("usr/lib/ostree/prepare-root.conf")).unwrap()),
@@ -40,6 +40,10 @@ fn finds_each_fault_by_its_name() {
         ("composefs-digest", |root| write(root, "usr/share/more")),
         ("dangling-links", |root| symlink("/usr/lib/nothing", root.join("usr/bin/x")).unwrap()),
         ("etc-usretc", |root| write(root, "usr/etc/x")),
+        ("firewall", |root| {
+            fs::create_dir_all(root.join("usr/lib/rocketos/firewall.d")).unwrap();
+            fs::write(root.join("usr/lib/rocketos/firewall.d/a.toml"), "[[open]]\nport = 1\n").unwrap();
+        }),
         ("kernel", |root| write(root, &format!("usr/lib/modules/{KERNEL}/vmlinuz"))),
         ("nonempty-boot", |root| write(root, "boot/grub.cfg")),
         ("nonempty-run-tmp", |root| write(root, "run/x")),

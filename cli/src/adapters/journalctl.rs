@@ -1,0 +1,44 @@
+//! `journalctl`, which reads the journal.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _},
+    ops::ControlFlow,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context as _, bail};
+
+/// Bytes that a boot may have said until it was complete.
+const BYTES: u64 = 256 << 20;
+
+/// Hands on what the kernel and systemd said in a boot, an entry a line, in order, until `take` breaks off. An entry has those
+/// of `fields` that it has, and its times.
+pub fn of_boot(boot: i32, fields: &[&str], mut take: impl FnMut(&str) -> ControlFlow<()>) -> anyhow::Result<()> {
+    let mut journalctl = Command::new("journalctl")
+        .args(["--quiet", "--no-pager", "--output=json", &format!("--boot={boot}")])
+        .arg(format!("--output-fields={}", fields.join(",")))
+        .args(["_PID=1", "+", "_TRANSPORT=kernel"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("starting journalctl")?;
+    let stdout = journalctl.stdout.take().context("journalctl without a standard output")?;
+    let mut lines = BufReader::new(stdout.take(BYTES)).lines();
+    let left = loop {
+        let Some(line) = lines.next() else { break false };
+        if take(&line.context("reading what journalctl says")?).is_break() {
+            break true;
+        }
+    };
+    if left {
+        // It may have ended by itself.
+        let _ = journalctl.kill();
+    }
+    drop(lines);
+    let output = journalctl.wait_with_output().context("waiting for journalctl")?;
+    if !left && !output.status.success() {
+        bail!("journalctl failed with {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(())
+}
