@@ -66,6 +66,19 @@ pub enum SealError {
         /// What it is.
         problem: String,
     },
+    /// A program built without what stands against overrun buffers.
+    #[error(
+        "/{path} (package {package}) {problem}; build it anew, leave it out by a prune rule, or name it with a reason in \
+         binaries.allowed"
+    )]
+    Weak {
+        /// Below the root.
+        path: String,
+        /// Who brings it.
+        package: String,
+        /// What it lacks.
+        problem: String,
+    },
     /// Something every image needs.
     #[error("the root has no {what}; {advice}")]
     Missing {

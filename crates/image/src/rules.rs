@@ -10,7 +10,10 @@ use std::{
 
 use globset::{GlobBuilder, GlobMatcher, GlobSet, GlobSetBuilder};
 
-use crate::SealError;
+use crate::{
+    SealError,
+    binaries::{self, Allowed, allowed},
+};
 
 /// Where a root keeps its variant's lines.
 pub(crate) const DROP_INS: &str = "usr/share/rocketos/seal.d";
@@ -110,6 +113,7 @@ pub(crate) struct Rules {
     pub(crate) initramfs: Vec<InitramfsModule>,
     pub(crate) cmdline: Vec<Line>,
     pub(crate) config: Vec<ConfigRule>,
+    pub(crate) binaries: Allowed,
 }
 
 impl Rules {
@@ -139,13 +143,22 @@ impl Rules {
             initramfs: lines("initramfs.modules")?.into_iter().map(initramfs_module).collect::<Result<_, _>>()?,
             cmdline,
             config: config(folder, &drop_ins)?,
+            binaries: allowed(&lines(binaries::ALLOWED)?)?,
         })
     }
 }
 
 /// Every rule there is.
-const NAMES: [&str; 7] =
-    ["build-only.packages", "prune", "groups", "modules.drop", "initramfs.modules", "cmdline", "config.required"];
+const NAMES: [&str; 8] = [
+    "build-only.packages",
+    "prune",
+    "groups",
+    "modules.drop",
+    "initramfs.modules",
+    "cmdline",
+    "config.required",
+    binaries::ALLOWED,
+];
 
 fn entries(drop_ins: &Path) -> Result<Vec<PathBuf>, SealError> {
     let listed = match fs::read_dir(drop_ins) {
@@ -223,6 +236,11 @@ fn reasoned(path: &Path) -> Result<Vec<Line>, SealError> {
         .map(|line| Line { text: rule_of(&line.text).to_owned(), ..line })
         .filter(|line| !line.text.is_empty())
         .collect())
+}
+
+/// Programs and libraries that lint lets have faults; none where the file is missing.
+pub(crate) fn binaries(folder: &Path) -> Result<Allowed, SealError> {
+    allowed(&reasoned(&folder.join(binaries::ALLOWED))?)
 }
 
 /// Absolute paths with their reasons, without the leading `/`; none where the file is missing.

@@ -14,7 +14,7 @@ use rocketos_store::{TreeFacts, digest_of_directory};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Progress, SealError, Step, cdx,
+    Progress, SealError, Step, binaries, cdx,
     error::read_bounded,
     groups, initramfs,
     kernel::{self, MODULES},
@@ -107,6 +107,7 @@ pub fn seal(options: &SealOptions, progress: &dyn Progress) -> Result<SealFacts,
     let packages = Packages::read(root, &tree)?;
     let modules = Modules::read(root, &kernel_release)?;
     let plan = Plan::new(root, &tree, &packages, &rules, &modules)?;
+    binaries::check(root, &plan.kept, &packages, &rules.binaries)?;
 
     let newest = options.newest.unwrap_or_else(|| newest(&plan.kept));
     let sbom = cdx::document(root, &packages, &plan, &release, newest)?;
