@@ -31,6 +31,7 @@ const NEEDED: &[(&str, &str)] = &[
     ("golang-go", "go"),
     ("strace", "/usr/bin/strace"),
     ("e2fsprogs", "/usr/sbin/debugfs"),
+    ("systemd", "/usr/bin/systemd-analyze"),
     ("debian-archive-keyring", "/usr/share/keyrings/debian-archive-keyring.gpg"),
     ("ca-certificates", "/etc/ssl/certs/ca-certificates.crt"),
 ];
