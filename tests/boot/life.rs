@@ -5,8 +5,13 @@ use rocketos_tests::fixture::{BOOT, Fixture, UPGRADE, VERSIONS};
 use rocketos_tests::{Guest, Progress};
 use serde_json::Value;
 
+use crate::hardening;
+
 /// The disk, in GiB; the base has 8.
 const GROWN: u64 = 12;
+/// No node has its ESP mounted; a test does.
+const ESP: &str = "/run/esp";
+const ESP_DEVICE: &str = "/dev/disk/by-partlabel/esp";
 
 /// What is true of a node at any time.
 struct Node {
@@ -43,14 +48,15 @@ impl Node {
 
     /// What on the disk bears the deployment's name.
     fn traces(&mut self, deployment: &str) -> Result<String> {
-        self.guest.ask(&format!("find /sysroot/state /boot/ -name '*{deployment}*'"))
+        let find = format!("find /sysroot/state {ESP}/ -name '*{deployment}*'");
+        self.guest.ask(&format!("mkdir -p {ESP} && mount {ESP_DEVICE} {ESP} && {find} && umount {ESP}"))
     }
 
     /// On either file system something bears the deployment's name.
     fn expect_there(&mut self, deployment: &str) -> Result<()> {
         let found = self.traces(deployment)?;
         let below = |top: &str| found.lines().any(|path| path.starts_with(top));
-        ensure!(below("/sysroot/state/") && below("/boot/"), "of deployment {deployment} there is only: {found}");
+        ensure!(below("/sysroot/state/") && below(ESP), "of deployment {deployment} there is only: {found}");
         Ok(())
     }
 
@@ -131,6 +137,8 @@ fn a_node_lives_through_upgrades_and_rollbacks() -> Result<()> {
     let root: u64 = node.guest.ask("echo $(( $(stat -f -c '%b*%S' /sysroot) >> 30 ))")?.parse()?;
     ensure!(root + 2 >= GROWN, "the root file system has {root} GiB on a disk of {GROWN}");
     node.guest.ask("echo kept > /var/kept && echo lost > /etc/lost && sync")?;
+
+    progress.step("what kernel and file systems refuse", || hardening::holds(&mut node.guest))?;
 
     // Nothing newer.
     let answer = node.guest.check("rocketctl upgrade --check", UPGRADE)?;

@@ -4,6 +4,7 @@ mod channel;
 mod check;
 mod cycles;
 mod failing;
+mod hardening;
 mod health;
 mod life;
 mod loader;
