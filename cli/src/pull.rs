@@ -177,6 +177,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_local_path_is_free_of_links() {
+        let folder = tempfile::tempdir().unwrap();
+        let (real, link) = (folder.path().canonicalize().unwrap().join("real"), folder.path().join("link"));
+        std::fs::create_dir(&real).unwrap();
+        std::os::unix::fs::symlink("real", &link).unwrap();
+        for transport in ["oci", "oci-archive"] {
+            let typed: ImageReference = format!("{transport}:{}:tag", link.display()).parse().unwrap();
+            let meant: ImageReference = format!("{transport}:{}:tag", real.display()).parse().unwrap();
+            assert_eq!(located(&typed).unwrap(), meant);
+        }
+    }
+
+    #[test]
     fn a_transport_belongs_to_names_without_one() {
         for (transport, text, expected) in [
             ("registry", "registry.example/a:b", "docker://registry.example/a:b"),

@@ -23,12 +23,14 @@ type Interface = (&'static str, &'static str, MountFlags, &'static str);
 
 const NO_PROGRAMS: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
 
-/// systemd keeps what is mounted already, so flags and options are its own (systemd 257, src/shared/mount-setup.c).
-const INTERFACES: [Interface; 4] = [
+/// systemd keeps what is mounted already, so flags and options are its own (systemd 257, src/shared/mount-setup.c), but that
+/// nothing runs out of memory that programs share.
+const INTERFACES: [Interface; 5] = [
     ("devtmpfs", "/dev", MountFlags::NOSUID, "mode=0755,size=4m,nr_inodes=1m"),
     ("proc", "/proc", NO_PROGRAMS, ""),
     ("sysfs", "/sys", NO_PROGRAMS, ""),
-    ("tmpfs", "/run", MountFlags::NOSUID.union(MountFlags::NODEV), "mode=0755,size=20%,nr_inodes=800k"),
+    ("tmpfs", "/dev/shm", NO_PROGRAMS.union(MountFlags::STRICTATIME), "mode=1777"),
+    ("tmpfs", "/run", NO_PROGRAMS, "mode=0755,size=20%,nr_inodes=800k"),
 ];
 
 /// What [`loader`] needs.
@@ -43,13 +45,13 @@ fn mount_one((fstype, path, flags, options): Interface) -> rustix::io::Result<()
     mount_old(fstype, path, fstype, flags, options.as_c_str())
 }
 
-/// Mounts /dev, /proc, /sys and /run, and makes the directories we work in.
+/// Mounts /dev, /dev/shm, /proc, /sys and /run, and makes the directories we work in.
 pub fn mount() -> Result<()> {
     // /tmp: composefs attaches the image there for a moment.
-    for directory in ["/dev", "/proc", "/sys", "/run", "/tmp"] {
-        fs::create_dir_all(directory).with_context(|| format!("making {directory}"))?;
-    }
+    let make = |directory| fs::create_dir_all(directory).with_context(|| format!("making {directory}"));
+    make("/tmp")?;
     for interface in INTERFACES {
+        make(interface.1)?;
         match mount_one(interface) {
             // The kernel may have mounted /dev.
             Ok(()) | Err(Errno::BUSY) => {}

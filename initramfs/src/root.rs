@@ -18,7 +18,7 @@ use anyhow::{Context, Result};
 use rocketos_model::{ComposefsDigest, DeploymentId, layout};
 use rocketos_sys::{
     block::Partition,
-    mount::{Access, MountOption, attach, clone_tree_at, fd_path, mount_device, mount_virtual},
+    mount::{Access, MountOption, Right, attach, clone_tree_at, fd_path, forbid, mount_device, mount_virtual},
 };
 use rustix::{
     fs::{CWD, Mode, OFlags, ResolveFlags, mkdirat, openat2},
@@ -162,6 +162,8 @@ pub fn overlay_root(new_root: OwnedFd, how: Mount) -> Result<OwnedFd> {
 /// Shows the root partition, read-only, in the new root.
 pub fn show_sysroot(new_root: &OwnedFd, sysroot: &OwnedFd) -> Result<()> {
     let mount = clone_tree_at(sysroot, Path::new(""), Access::ReadOnly)?;
+    // Whoever runs what is in the store runs it out of an image.
+    forbid(&mount, &[Right::Device, Right::SetUser, Right::Execute])?;
     put(new_root, layout::node::SYSROOT, &mount)
 }
 
@@ -228,7 +230,11 @@ pub fn mount_var(new_root: &OwnedFd, sysroot: &OwnedFd, how: Mount, partition: O
         _ => directory(new_root, "/var", how, || ensure_beneath(sysroot, layout::root::VAR)).context("making /var")?,
     };
     match mount {
-        Some(mount) => put(new_root, "/var", &mount),
+        Some(mount) => {
+            // Programs do run there: those in volumes of containers.
+            forbid(&mount, &[Right::Device, Right::SetUser])?;
+            put(new_root, "/var", &mount)
+        }
         None => Ok(()),
     }
 }

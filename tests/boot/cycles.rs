@@ -18,7 +18,8 @@ const LIFE: Duration = Duration::from_secs(8 * 3600);
 
 /// What a cycle must give back. The journal grows by itself, so that free space of the root partition says nothing.
 const COUNT: &str = "find /sysroot/composefs -type f | wc -l; find /sysroot/state/deploy -mindepth 1 -maxdepth 1 | wc -l; \
-                     ls /boot/loader/entries | wc -l; find /boot/EFI -type f | wc -l; df --output=avail -B1 /boot | tail -n 1; \
+                     mkdir -p /run/esp && mount /dev/disk/by-partlabel/esp /run/esp && ls /run/esp/loader/entries | wc -l; \
+                     find /run/esp/EFI -type f | wc -l; df --output=avail -B1 /run/esp | tail -n 1; umount /run/esp; \
                      du -s -B1 --apparent-size /sysroot/composefs | cut -f 1; find /sysroot/state/rocketos | wc -l";
 const NAMES: [&str; 7] = [
     "files in the store",

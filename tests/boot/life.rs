@@ -5,10 +5,13 @@ use rocketos_tests::fixture::{BOOT, Fixture, UPGRADE, VERSIONS};
 use rocketos_tests::{Guest, Progress};
 use serde_json::Value;
 
-use crate::{firewall, report};
+use crate::{firewall, hardening, report};
 
 /// The disk, in GiB; the base has 8.
 const GROWN: u64 = 12;
+/// No node has its ESP mounted; a test does.
+const ESP: &str = "/run/esp";
+const ESP_DEVICE: &str = "/dev/disk/by-partlabel/esp";
 
 /// What is true of a node at any time.
 struct Node {
@@ -45,14 +48,15 @@ impl Node {
 
     /// What on the disk bears the deployment's name.
     fn traces(&mut self, deployment: &str) -> Result<String> {
-        self.guest.ask(&format!("find /sysroot/state /boot/ -name '*{deployment}*'"))
+        let find = format!("find /sysroot/state {ESP}/ -name '*{deployment}*'");
+        self.guest.ask(&format!("mkdir -p {ESP} && mount {ESP_DEVICE} {ESP} && {find} && umount {ESP}"))
     }
 
     /// On either file system something bears the deployment's name.
     fn expect_there(&mut self, deployment: &str) -> Result<()> {
         let found = self.traces(deployment)?;
         let below = |top: &str| found.lines().any(|path| path.starts_with(top));
-        ensure!(below("/sysroot/state/") && below("/boot/"), "of deployment {deployment} there is only: {found}");
+        ensure!(below("/sysroot/state/") && below(ESP), "of deployment {deployment} there is only: {found}");
         Ok(())
     }
 
@@ -136,6 +140,7 @@ fn a_node_lives_through_upgrades_and_rollbacks() -> Result<()> {
 
     report::draws_the_boot(&mut node.guest)?;
     firewall::opens_what_is_declared(&mut node.guest)?;
+    progress.step("what kernel and file systems refuse", || hardening::holds(&mut node.guest))?;
 
     // Nothing newer.
     let answer = node.guest.check("rocketctl upgrade --check", UPGRADE)?;

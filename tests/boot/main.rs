@@ -5,6 +5,7 @@ mod check;
 mod cycles;
 mod failing;
 mod firewall;
+mod hardening;
 mod health;
 mod life;
 mod loader;

@@ -1,8 +1,11 @@
 //! `check`: what holds for every commit, without building images or booting machines.
 
+mod exposure;
 mod floors;
 mod licences;
+mod promises;
 mod sizes;
+mod table;
 
 use std::time::Duration;
 
@@ -56,6 +59,8 @@ const CHECKS: &[(&str, Check)] = &[
     ("unsafe stays in crates/sys", sizes::unsafe_code),
     ("files and functions stay inside sizes", sizes::check),
     ("licences are among the allowed", licences::check),
+    ("units expose what they may", exposure::check),
+    ("every promise has a test", promises::check),
 ];
 
 fn metadata() -> Result<Value> {

@@ -26,7 +26,7 @@ enum Verb {
     Demo(demo::Args),
     /// Run all tests: of units and commands, of images, of machines.
     Test(test::Args),
-    /// Check format, lints, floors, sizes and licences.
+    /// Check format, lints, floors, sizes, licences, what units expose, and that promises have tests.
     Check(check::Args),
     /// Build a release of a variant.
     Image(image::Args),

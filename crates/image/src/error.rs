@@ -71,6 +71,19 @@ pub enum SealError {
     /// A node's image with what a node must not have.
     #[error("a node has no place for {}; leave them out by prune or build-only.packages rules", named(.0))]
     NotMinimal(Vec<Found>),
+    /// A program built without what stands against overrun buffers.
+    #[error(
+        "/{path} (package {package}) {problem}; build it anew, leave it out by a prune rule, or name it with a reason in \
+         binaries.allowed"
+    )]
+    Weak {
+        /// Below the root.
+        path: String,
+        /// Who brings it.
+        package: String,
+        /// What it lacks.
+        problem: String,
+    },
     /// Something every image needs.
     #[error("the root has no {what}; {advice}")]
     Missing {

@@ -11,6 +11,7 @@
 
 pub mod lint;
 
+mod binaries;
 mod cdx;
 mod copyright;
 mod depends;

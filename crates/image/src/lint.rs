@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::{SealError, Silent, survey::Survey};
 
 mod accounts;
+mod binaries;
 mod content;
 mod contract;
 mod firewall;
@@ -72,8 +73,8 @@ pub struct CheckFacts {
 pub struct LintOptions {
     /// Names of checks to leave out.
     pub skip: Vec<String>,
-    /// The folder of the sealing rules: `config.required`, and `permissions.allowed` with paths that may be
-    /// set-user-id, set-group-id or world-writable.
+    /// The folder of the sealing rules: `config.required`, `binaries.allowed`, and `permissions.allowed` with paths that
+    /// may be set-user-id, set-group-id or world-writable.
     pub rules: PathBuf,
 }
 
@@ -113,6 +114,11 @@ const CHECKS: &[Check] = &[
     fatal("api-base-directories", "The node mounts on them: the root cannot be written to.", contract::api_folders),
     warning("baseimage-composefs", "bootc's ostree backend would not verify the root.", contract::baseimage_composefs),
     fatal("baseimage-root", "bootc looks for /sysroot and /ostree.", contract::baseimage_root),
+    warning(
+        "binaries",
+        "Programs built without PIE, RELRO, stack canaries or FORTIFY give way to overrun buffers.",
+        binaries::check,
+    ),
     fatal("bootc-kargs", "Kernel arguments come from the UKI alone; these would be passed over.", contract::kargs),
     fatal("build-only", "Nothing of the build belongs to a node.", content::build_only),
     warning("buildah-injected", "An empty /etc/hostname or /etc/resolv.conf is the builder's.", contract::injected),
@@ -127,6 +133,7 @@ const CHECKS: &[Check] = &[
     fatal("nonempty-boot", "/boot holds the UKI and nothing else.", kernel::boot),
     warning("nonempty-run-tmp", "/run and /tmp are hidden on the node; what is there is lost.", content::run_tmp),
     fatal("os-release", "Tools and people learn from it what runs.", content::os_release),
+    fatal("passwords", "A password in an image is everybody's.", accounts::passwords),
     fatal("permissions", "Set-user-id programs and world-writable files are ways to more rights.", permissions::check),
     warning("sysusers", "An account that nobody declares vanishes with a persistent /etc.", accounts::sysusers),
     warning(

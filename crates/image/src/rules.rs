@@ -10,7 +10,11 @@ use std::{
 
 use globset::{GlobBuilder, GlobMatcher, GlobSet, GlobSetBuilder};
 
-use crate::{SealError, forbidden::Forbidden};
+use crate::{
+    SealError,
+    binaries::{self, Allowed, allowed},
+    forbidden::Forbidden,
+};
 
 /// Where a root keeps its variant's lines.
 pub(crate) const DROP_INS: &str = "usr/share/rocketos/seal.d";
@@ -116,6 +120,7 @@ pub(crate) struct Rules {
     pub(crate) cmdline: Vec<Line>,
     pub(crate) config: Vec<ConfigRule>,
     pub(crate) forbidden: Forbidden,
+    pub(crate) binaries: Allowed,
 }
 
 impl Rules {
@@ -146,12 +151,13 @@ impl Rules {
             cmdline,
             config: config(folder, &drop_ins)?,
             forbidden: forbidden(lines(FORBIDDEN)?)?,
+            binaries: allowed(&lines(binaries::ALLOWED)?)?,
         })
     }
 }
 
 /// Every rule there is.
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 9] = [
     "build-only.packages",
     "prune",
     "groups",
@@ -160,6 +166,7 @@ const NAMES: [&str; 8] = [
     "cmdline",
     "config.required",
     FORBIDDEN,
+    binaries::ALLOWED,
 ];
 /// The rule that names what has no place on a node.
 const FORBIDDEN: &str = "forbidden";
@@ -240,6 +247,11 @@ fn reasoned(path: &Path) -> Result<Vec<Line>, SealError> {
         .map(|line| Line { text: rule_of(&line.text).to_owned(), ..line })
         .filter(|line| !line.text.is_empty())
         .collect())
+}
+
+/// Programs and libraries that lint lets have faults; none where the file is missing.
+pub(crate) fn binaries(folder: &Path) -> Result<Allowed, SealError> {
+    allowed(&reasoned(&folder.join(binaries::ALLOWED))?)
 }
 
 /// Absolute paths with their reasons, without the leading `/`; none where the file is missing.

@@ -14,7 +14,7 @@ use rocketos_store::{TreeFacts, digest_of_directory};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Progress, SealError, Step, cdx,
+    Progress, SealError, Step, binaries, cdx,
     error::read_bounded,
     forbidden::Found,
     groups, initramfs,
@@ -112,6 +112,7 @@ pub fn seal(options: &SealOptions, progress: &dyn Progress) -> Result<SealFacts,
     if !release.is_dev() {
         minimal(options, &plan, &packages, &rules)?;
     }
+    binaries::check(root, &plan.kept, &packages, &rules.binaries)?;
 
     let newest = options.newest.unwrap_or_else(|| newest(&plan.kept));
     let sbom = cdx::document(root, &packages, &plan, &release, newest)?;

@@ -187,11 +187,39 @@ struct MountAttr {
 /// # Errors
 /// When `mount` is not the top of a mount, or the kernel refuses.
 pub fn set_access(mount: impl AsFd, access: Access) -> Result<(), MountError> {
-    let read_only = u64::from(MountAttrFlags::MOUNT_ATTR_RDONLY.bits());
-    let (attr_set, attr_clr) = match access {
-        Access::ReadOnly => (read_only, 0),
-        Access::Writable => (0, read_only),
+    let read_only = MountAttrFlags::MOUNT_ATTR_RDONLY;
+    match access {
+        Access::ReadOnly => change(mount, read_only, MountAttrFlags::empty()),
+        Access::Writable => change(mount, MountAttrFlags::empty(), read_only),
+    }
+}
+
+/// What lies on a mount may do unless it is forbidden.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Right {
+    /// Lead to a device.
+    Device,
+    /// Give a program that is started another user or capabilities.
+    SetUser,
+    /// Be started, or mapped as code.
+    Execute,
+}
+
+/// Takes rights from everything on `mount`; other mounts of the file system stay as they are.
+///
+/// # Errors
+/// When `mount` is not the top of a mount, or the kernel refuses.
+pub fn forbid(mount: impl AsFd, rights: &[Right]) -> Result<(), MountError> {
+    let flag = |right: &Right| match right {
+        Right::Device => MountAttrFlags::MOUNT_ATTR_NODEV,
+        Right::SetUser => MountAttrFlags::MOUNT_ATTR_NOSUID,
+        Right::Execute => MountAttrFlags::MOUNT_ATTR_NOEXEC,
     };
+    change(mount, rights.iter().map(flag).collect(), MountAttrFlags::empty())
+}
+
+fn change(mount: impl AsFd, set: MountAttrFlags, clear: MountAttrFlags) -> Result<(), MountError> {
+    let (attr_set, attr_clr) = (u64::from(set.bits()), u64::from(clear.bits()));
     let attributes = MountAttr { attr_set, attr_clr, propagation: 0, userns_fd: 0 };
     // SAFETY: the arguments are those of mount_setattr(2). The path is a C string and `attributes` a live structure of the
     // size given; the kernel reads both during the call and writes to neither. The descriptor is borrowed and open.
@@ -209,7 +237,7 @@ pub fn set_access(mount: impl AsFd, access: Access) -> Result<(), MountError> {
         return Ok(());
     }
     let source = io::Error::last_os_error();
-    Err(MountError::Tree { doing: "changing the access of the mount at", path: fd_target(mount), source })
+    Err(MountError::Tree { doing: "changing what may be done on the mount at", path: fd_target(mount), source })
 }
 
 /// Attaches `mount` at `path`, relative to `directory`.

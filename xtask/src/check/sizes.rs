@@ -45,7 +45,7 @@ pub(super) fn unsafe_code(_: &Value) -> Result<Vec<String>> {
     Ok(wrong)
 }
 
-fn sources() -> Result<Vec<(PathBuf, String)>> {
+pub(super) fn sources() -> Result<Vec<(PathBuf, String)>> {
     let list = Run::new("git").args(["ls-files", "--cached", "--others", "--exclude-standard", "*.rs"]).output()?;
     let read = |name: &str| {
         let path = paths::workspace().join(name);
@@ -60,7 +60,7 @@ fn sources() -> Result<Vec<(PathBuf, String)>> {
 }
 
 /// Returns first line, name and length of each function.
-fn functions(lines: &[&str]) -> Vec<(usize, String, usize)> {
+pub(super) fn functions(lines: &[&str]) -> Vec<(usize, String, usize)> {
     let mut found = Vec::new();
     for (start, line) in lines.iter().enumerate() {
         let code = line.trim_start();

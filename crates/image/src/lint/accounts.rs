@@ -66,6 +66,18 @@ pub(super) fn sysusers(image: &Image<'_>) -> Verdict {
     Ok(items("no file of sysusers.d declares", missing_users.chain(missing_groups)))
 }
 
+/// passwd(5): `x` leads to shadow(5), where `!` and `*` are no password's hash.
+pub(super) fn passwords(image: &Image<'_>) -> Verdict {
+    let mut open = Vec::new();
+    for (path, locked) in [("etc/passwd", &["x", "!", "*"][..]), ("etc/shadow", &["!", "*"])] {
+        let text = read_text(image.root, path, TEXT_BYTES)?.unwrap_or_default();
+        let accounts = text.lines().filter_map(|line| line.split_once(':'));
+        let unlocked = accounts.filter(|(_, rest)| !locked.iter().any(|mark| rest.starts_with(mark)));
+        open.extend(unlocked.map(|(name, _)| format!("{name} in /{path}")));
+    }
+    Ok(items("accounts that a password opens, or none does; put '*' in its place", open))
+}
+
 pub(super) fn tmpfiles(image: &Image<'_>) -> Verdict {
     let mut made = lines(image, "usr/lib/tmpfiles.d")?;
     made.extend(lines(image, "etc/tmpfiles.d")?);

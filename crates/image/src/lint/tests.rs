@@ -7,7 +7,11 @@ use std::{
 };
 
 use super::{Finding, LintOptions, Outcome, Severity, checks, lint};
-use crate::fixture::{Fixture, KERNEL};
+use crate::{
+    binaries::tests::{SOUND, program},
+    fixture::{Fixture, KERNEL},
+};
+use object::elf;
 
 const POLICY: &str = "usr/lib/rocketos/trust/policy.toml";
 
@@ -30,10 +34,11 @@ fn finds_nothing_wrong_with_a_sealed_image() {
 #[test]
 fn finds_each_fault_by_its_name() {
     type Fault = fn(&Path);
-    let faults: [(&str, Fault); 21] = [
+    let faults: [(&str, Fault); 24] = [
         ("api-base-directories", |root| fs::remove_dir(root.join("proc")).unwrap()),
         ("baseimage-root", |root| fs::remove_file(root.join("ostree")).unwrap()),
         ("baseimage-composefs", |root| fs::remove_file(root.join("usr/lib/ostree/prepare-root.conf")).unwrap()),
+        ("binaries", |root| fs::write(root.join("usr/bin/old"), program(elf::ET_EXEC, &SOUND, &[])).unwrap()),
         ("bootc-kargs", |root| write(root, "usr/lib/bootc/kargs.d/10.toml")),
         ("buildah-injected", |root| fs::write(root.join("etc/hostname"), "").unwrap()),
         ("build-only", |root| write(root, "usr/bin/dpkg")),
@@ -48,6 +53,8 @@ fn finds_each_fault_by_its_name() {
         ("nonempty-boot", |root| write(root, "boot/grub.cfg")),
         ("nonempty-run-tmp", |root| write(root, "run/x")),
         ("os-release", |root| fs::write(root.join("usr/lib/os-release"), "ID=x\n").unwrap()),
+        ("passwords", |root| fs::write(root.join("etc/shadow"), "root:$y$j9T$:20454::::::\n").unwrap()),
+        ("passwords", |root| fs::write(root.join("etc/passwd"), "root::0:0::/root:/bin/sh\n").unwrap()),
         ("permissions", |root| {
             write(root, "usr/bin/su");
             fs::set_permissions(root.join("usr/bin/su"), fs::Permissions::from_mode(0o4755)).unwrap();
