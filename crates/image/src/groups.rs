@@ -1,7 +1,8 @@
 //! Sorts what stays into groups, each of which becomes a layer.
 //!
-//! 00 what no package owns and what is generated, 01 kernel modules, 02 Rocket OS's own files, 03 to 11 packages: where a
-//! rule pins them, otherwise by a hash of their source package, so that a package never changes its group by itself.
+//! 00 what no package owns and what is generated, 01 kernel modules, 02 Rocket OS's own files, 03 to 10 packages: where a
+//! rule pins them, otherwise by a hash of their source package, so that a package never changes its group by itself. 11 is
+//! for firmware, which rules pin there.
 
 use std::collections::BTreeMap;
 
@@ -21,6 +22,8 @@ const KERNEL: usize = 1;
 const OWN: usize = 2;
 /// The first group of packages.
 const PACKAGES: usize = 3;
+/// Firmware, where rules pin it there; nothing else comes here, so that it is a layer that one may do without.
+const FIRMWARE: usize = GROUPS - 1;
 /// The program itself.
 pub(crate) const PROGRAM: &str = "usr/bin/rocketctl";
 /// Files a package brings and every release writes anew.
@@ -38,7 +41,7 @@ pub(crate) fn assign(kept: &Survey, packages: &Packages, rules: &Rules) -> BTree
             match pinned {
                 Some((_, group)) => *group,
                 None if package.name.starts_with("rocketos-") => OWN,
-                None => PACKAGES + spread(&package.source) % (GROUPS - PACKAGES),
+                None => PACKAGES + spread(&package.source) % (FIRMWARE - PACKAGES),
             }
         })
         .collect();
