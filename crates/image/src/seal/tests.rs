@@ -258,12 +258,13 @@ fn executable(fixture: &Fixture, path: &str, content: impl AsRef<[u8]>, mode: u3
 #[test]
 fn refuses_what_a_node_has_no_place_for() {
     let rule = "shell package ash-*\ninterpreter path /usr/bin/python*\nshell content I am a shell\n";
-    let cases: [(&dyn Fn(&Fixture), &str); 5] = [
-        (&|made| made.package("ash-static", "1", &["usr/lib/x"]), "/usr/lib/x (shell of package ash-static)"),
-        (&|made| made.link("usr/bin/python3", "beta"), "/usr/bin/python3 (interpreter)"),
-        (&|made| executable(made, "usr/bin/tool", "\x7fELF … I am a shell", 0o755), "/usr/bin/tool (shell)"),
-        (&|made| executable(made, "usr/lib/x", "#!/usr/bin/beta\n", 0o755), "/usr/lib/x (script)"),
-        (&|made| executable(made, "usr/bin/x", "x", 0o4755), "/usr/bin/x (set-user-id)"),
+    type Add = fn(&Fixture);
+    let cases: [(Add, &str); 5] = [
+        (|made| made.package("ash-static", "1", &["usr/lib/x"]), "/usr/lib/x (shell of package ash-static)"),
+        (|made| made.link("usr/bin/python3", "beta"), "/usr/bin/python3 (interpreter)"),
+        (|made| executable(made, "usr/bin/tool", "\x7fELF … I am a shell", 0o755), "/usr/bin/tool (shell)"),
+        (|made| executable(made, "usr/lib/x", "#!/usr/bin/beta\n", 0o755), "/usr/lib/x (script)"),
+        (|made| executable(made, "usr/bin/x", "x", 0o4755), "/usr/bin/x (set-user-id)"),
     ];
     for (add, named) in cases {
         let fixture = Fixture::new();
