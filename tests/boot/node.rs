@@ -91,8 +91,8 @@ impl Node {
         loop {
             let request = format!("GET /{name} HTTP/1.0\r\n\r\n");
             if let Ok(answer) = read(self.web, &request, ASK)
-                && answer.starts_with("HTTP/1.0 200 ")
-                && let Some((_, body)) = answer.split_once("\r\n\r\n")
+                && let Some((head, body)) = answer.split_once("\r\n\r\n")
+                && head.lines().next().is_some_and(|status| status.contains(" 200 "))
             {
                 return Ok(body.trim().to_owned());
             }
