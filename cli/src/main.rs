@@ -12,6 +12,7 @@ mod exit;
 mod health;
 mod host;
 mod journal;
+mod keyring;
 mod keys;
 mod loader;
 #[cfg(test)]

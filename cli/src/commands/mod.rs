@@ -1,11 +1,14 @@
 //! One file per verb.
 
 mod completions;
+mod firmware;
 mod follow;
 mod health;
 mod image;
 mod install;
 mod internal;
+mod kargs;
+mod keys;
 mod pin;
 mod prune;
 mod release;
@@ -34,6 +37,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Verb::Verify(verb) => verify::run(&verb),
         Verb::Image(verb) => image::run(&verb),
         Verb::Release(verb) => release::run(&verb),
+        Verb::Keys(verb) => keys::run(&verb),
+        Verb::Kargs(verb) => kargs::run(&verb),
         Verb::Completions { shell } => completions::completions(shell),
         Verb::Man { directory } => completions::man(&directory),
         Verb::Internal(verb) => internal::run(&verb),

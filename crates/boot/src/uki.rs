@@ -489,4 +489,4 @@ fn place(out: &[u8], headers: &Headers, name: &str, content: &[u8]) -> Result<Se
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

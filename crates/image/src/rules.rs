@@ -11,6 +11,7 @@ use std::{
 use globset::{GlobBuilder, GlobMatcher, GlobSet, GlobSetBuilder};
 
 use crate::SealError;
+use rocketos_model::cmdline::Allowed;
 
 /// Where a root keeps its variant's lines.
 pub(crate) const DROP_INS: &str = "usr/share/rocketos/seal.d";
@@ -109,6 +110,8 @@ pub(crate) struct Rules {
     pub(crate) modules_drop: Globs,
     pub(crate) initramfs: Vec<InitramfsModule>,
     pub(crate) cmdline: Vec<Line>,
+    /// What may be added to it.
+    pub(crate) allowed: Vec<Line>,
     pub(crate) config: Vec<ConfigRule>,
 }
 
@@ -131,7 +134,12 @@ impl Rules {
                 return Err(line.error(format!("{key}= is written by sealing alone")));
             }
         }
+        let allowed = lines("cmdline.allowed")?;
+        if let Some(line) = allowed.iter().find(|line| !Allowed::is_line(&line.text)) {
+            return Err(line.error(format!("'{}' is no name of an argument, nor <beginning>.*", line.text)));
+        }
         Ok(Self {
+            allowed,
             build_only: lines("build-only.packages")?.iter().map(build_only).collect::<Result<_, _>>()?,
             prune: Globs::new(lines("prune")?, "/")?,
             pins: lines("groups")?.iter().map(pin).collect::<Result<_, _>>()?,
@@ -144,8 +152,16 @@ impl Rules {
 }
 
 /// Every rule there is.
-const NAMES: [&str; 7] =
-    ["build-only.packages", "prune", "groups", "modules.drop", "initramfs.modules", "cmdline", "config.required"];
+const NAMES: [&str; 8] = [
+    "build-only.packages",
+    "prune",
+    "groups",
+    "modules.drop",
+    "initramfs.modules",
+    "cmdline",
+    "cmdline.allowed",
+    "config.required",
+];
 
 fn entries(drop_ins: &Path) -> Result<Vec<PathBuf>, SealError> {
     let listed = match fs::read_dir(drop_ins) {
