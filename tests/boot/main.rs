@@ -8,4 +8,5 @@ mod health;
 mod life;
 mod loader;
 mod scrub;
+mod secure_boot;
 mod surroundings;
