@@ -2,6 +2,7 @@
 
 mod firewall;
 mod health;
+mod keys;
 mod release;
 mod report;
 
@@ -11,6 +12,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 pub use firewall::*;
 pub use health::*;
+pub use keys::*;
 pub use release::*;
 pub use report::*;
 
@@ -62,6 +64,12 @@ pub enum Verb {
     /// Publish releases.
     #[command(subcommand)]
     Release(Release),
+    /// Make Secure Boot's keys, and use them.
+    #[command(subcommand)]
+    Keys(Keys),
+    /// Add kernel arguments on this machine, and take them away.
+    #[command(subcommand)]
+    Kargs(Kargs),
     /// Print a shell's completions.
     Completions {
         /// For which shell.
@@ -119,6 +127,12 @@ pub struct Source {
     /// where absent.
     #[arg(long, value_name = "FILE|unsigned")]
     pub policy: Option<String>,
+    /// Have the machine enrol the keys of this directory of 'rocketctl keys' when it first boots in setup mode.
+    #[arg(long, value_name = "DIRECTORY")]
+    pub secure_boot_keys: Option<PathBuf>,
+    /// Add this kernel argument on the machine: an addon's file, which alone counts under Secure Boot, or an argument.
+    #[arg(long, value_name = "ARGUMENT|FILE")]
+    pub karg: Vec<String>,
     /// Progress.
     #[command(flatten)]
     pub progress: Progress,
@@ -326,6 +340,15 @@ pub enum Image {
         /// Where the layers go.
         #[arg(long)]
         output: PathBuf,
+        /// Sign loader and kernel by the db of this directory of 'rocketctl keys'.
+        #[arg(long, value_name = "DIRECTORY", conflicts_with_all = ["secure_boot_key", "secure_boot_certificate"])]
+        secure_boot_keys: Option<PathBuf>,
+        /// Sign loader and kernel by this key: a file (PEM), pkcs11:<URI>, or exec:<PROGRAM>,<PUBLIC KEY>.
+        #[arg(long, value_name = "KEY", requires = "secure_boot_certificate")]
+        secure_boot_key: Option<String>,
+        /// The key's certificate, in PEM or DER.
+        #[arg(long, value_name = "FILE", requires = "secure_boot_key")]
+        secure_boot_certificate: Option<PathBuf>,
         /// Show no progress.
         #[arg(long)]
         quiet: bool,

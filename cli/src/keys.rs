@@ -27,9 +27,14 @@ pub fn signer(spec: &str) -> anyhow::Result<Box<dyn Signer>> {
     Ok(Box::new(PrivateKey::from_pem(&name(path), &read(path)?)?))
 }
 
+/// True where the key is not in a file.
+pub fn is_elsewhere(spec: &str) -> bool {
+    spec.starts_with(token::SCHEME) || spec.starts_with(EXEC)
+}
+
 /// The public key. A file has that alone: private ones stay where they are used.
 pub fn public(spec: &str) -> anyhow::Result<PublicKey> {
-    if spec.starts_with(token::SCHEME) || spec.starts_with(EXEC) {
+    if is_elsewhere(spec) {
         return Ok(signer(spec)?.public_key().clone());
     }
     public_file(Path::new(spec))

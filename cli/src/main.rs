@@ -13,6 +13,7 @@ mod firewall;
 mod health;
 mod host;
 mod journal;
+mod keyring;
 mod keys;
 mod loader;
 #[cfg(test)]

@@ -6,8 +6,8 @@ use anyhow::{Context, Result};
 use rocketos_model::{Booted, cmdline};
 
 use crate::{
-    config::Config, console, deadline, deployment, disk, interfaces, machine_id, modules::Modules, root, switch,
-    watchdog,
+    config::Config, console, deadline, deployment, disk, interfaces, machine_id, modules::Modules, root, sealed,
+    switch, watchdog,
 };
 
 /// Does everything; when it returns, it failed.
@@ -19,6 +19,7 @@ pub fn boot() -> Result<Infallible> {
 
     // Policy comes from the command line alone.
     let cmdline = fs::read_to_string("/proc/cmdline").context("reading the kernel command line")?;
+    let sealed = sealed::check(&cmdline)?;
     let digest = cmdline::digest(&cmdline).context("looking for the image to boot")?;
 
     // In the order in which they are waited for; what waits for hardware goes on until the disk is confirmed.
@@ -58,6 +59,9 @@ pub fn boot() -> Result<Infallible> {
         root: disk.root.path.display().to_string(),
         esp: disk.esp.path.display().to_string(),
     })?;
+    if let Some(allowed) = sealed {
+        interfaces::tell_allowed(&allowed)?;
+    }
     root::close_partition()?;
     // A second claimant may have come up while we were busy.
     disk::confirm(&mut modules, &disk, loader.partition.as_deref(), found)?;

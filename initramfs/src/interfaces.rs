@@ -85,6 +85,11 @@ pub fn loader() -> Result<Loader> {
     })
 }
 
+/// Leaves what may be added to the command line, for `rocketctl kargs` to judge by.
+pub fn tell_allowed(allowed: &str) -> Result<()> {
+    fs::write(layout::node::ALLOWED, allowed).with_context(|| format!("writing {}", layout::node::ALLOWED))
+}
+
 /// Leaves what we found for the rest of the boot.
 pub fn tell(booted: &Booted) -> Result<()> {
     let write = || {

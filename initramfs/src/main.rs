@@ -18,6 +18,7 @@ mod interfaces;
 mod machine_id;
 mod modules;
 mod root;
+mod sealed;
 mod switch;
 mod watchdog;
 

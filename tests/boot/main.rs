@@ -12,4 +12,5 @@ mod loader;
 mod node;
 mod report;
 mod scrub;
+mod secure_boot;
 mod surroundings;

@@ -16,6 +16,7 @@ use crate::{
     adapters::repart,
     args::{Filesystem, Install, Source, ToDisk, ToFilesystem},
     channel,
+    commands::firmware::Firmware,
     output::Reporter,
     pull::{self, Puller},
     trust::{Guard, Judged},
@@ -163,6 +164,7 @@ fn to_disk(args: &ToDisk) -> anyhow::Result<()> {
     check_disk(&args.device, args.wipe)?;
     check_kernel()?;
     let loader = loader()?;
+    let firmware = Firmware::prepare(&args.source, &loader)?;
     prepare_spool(&from)?;
     let reporter = Reporter::new(&args.source.progress)?;
     let (puller, resolved, judged) = find(&args.source, &from, &follow, &reporter)?;
@@ -171,6 +173,7 @@ fn to_disk(args: &ToDisk) -> anyhow::Result<()> {
     repart::partition(&args.device, args.separate_var)?;
     let node = open_new_disk(&args.device, &loader)?;
     deploy(&node, &puller, (&resolved, &judged), &follow, &reporter)?;
+    firmware.leave(&node, &args.source.karg)?;
     println!("Installed {from} ({}) to {}.", resolved.manifest_digest, args.device.display());
     Ok(())
 }
@@ -193,11 +196,13 @@ fn to_filesystem(args: &ToFilesystem) -> anyhow::Result<()> {
     ensure!(strangers.is_empty(), "{} is not empty: it has {}", root.display(), strangers.join(", "));
     check_filesystem(root)?;
     let loader = loader()?;
+    let firmware = Firmware::prepare(&args.source, &loader)?;
     prepare_spool(&from)?;
     let reporter = Reporter::new(&args.source.progress)?;
     let (puller, resolved, judged) = find(&args.source, &from, &follow, &reporter)?;
     let node = populate(root, &esp, &loader, Verity::Required)?;
     deploy(&node, &puller, (&resolved, &judged), &follow, &reporter)?;
+    firmware.leave(&node, &args.source.karg)?;
     println!("Installed {from} ({}) to {}.", resolved.manifest_digest, root.display());
     Ok(())
 }

@@ -2,11 +2,14 @@
 
 mod completions;
 mod firewall;
+mod firmware;
 mod follow;
 mod health;
 mod image;
 mod install;
 mod internal;
+mod kargs;
+mod keys;
 mod pin;
 mod prune;
 mod release;
@@ -38,6 +41,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Verb::Image(verb) => image::run(&verb),
         Verb::Report(verb) => report::run(&verb),
         Verb::Release(verb) => release::run(&verb),
+        Verb::Keys(verb) => keys::run(&verb),
+        Verb::Kargs(verb) => kargs::run(&verb),
         Verb::Completions { shell } => completions::completions(shell),
         Verb::Man { directory } => completions::man(&directory),
         Verb::Internal(verb) => internal::run(&verb),

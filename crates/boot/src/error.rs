@@ -44,6 +44,12 @@ pub enum BootError {
     /// The firmware has as many boot options as there can be.
     #[error("the firmware has no free boot option")]
     NoOption,
+    /// A name that no addon can have.
+    #[error("'{0}' is no name for an addon: letters, digits, '-', '_' and '.', at most 64 of them")]
+    AddonName(String),
+    /// An addon of that name is there, and says something else.
+    #[error("an addon '{0}' is there already, and says something else; remove it first ('rocketctl kargs remove')")]
+    AddonTaken(String),
     /// The entry to bless or remove is not there.
     #[error("the ESP has no boot entry '{0}'")]
     NoEntry(String),

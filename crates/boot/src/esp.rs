@@ -132,7 +132,8 @@ impl Esp {
     /// # Errors
     /// When the ESP cannot be read or written.
     pub fn tidy(&self) -> Result<(), BootError> {
-        let mut directories = vec![layout::esp::ENTRIES.to_owned()];
+        let mut directories: Vec<String> =
+            [layout::esp::ENTRIES, layout::esp::ADDONS, layout::esp::KEYS].map(str::to_owned).to_vec();
         directories.extend(self.ukis()?.iter().map(layout::uki_dir));
         for directory in directories {
             for name in files::names(&self.top, &directory)? {

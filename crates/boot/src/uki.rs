@@ -4,6 +4,8 @@
 //! the sections is the caller's: sealing assembles, deploying and linting read. [`assemble`] writes what ukify 257
 //! writes for the same input. Everything is pure, and strict: these files come from registries.
 
+pub mod authenticode;
+
 use std::io::{self, Read, Seek, SeekFrom};
 
 use rocketos_model::limits;
@@ -487,4 +489,4 @@ fn place(out: &[u8], headers: &Headers, name: &str, content: &[u8]) -> Result<Se
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -145,6 +145,14 @@ pub enum SealError {
         /// Why.
         source: UkiError,
     },
+    /// Signing the loader or the UKI.
+    #[error("signing {path} for Secure Boot")]
+    Sign {
+        /// Below the root.
+        path: String,
+        /// Why.
+        source: crate::ProgramError,
+    },
     /// Computing the composefs digest.
     #[error("computing the composefs digest of the sealed tree")]
     Digest(#[source] StoreError),

@@ -26,7 +26,7 @@ pub(crate) struct Fixture {
 }
 
 /// A PE32+ file without sections, with room for some.
-fn stub() -> Vec<u8> {
+pub(crate) fn stub() -> Vec<u8> {
     let mut out = vec![0; 0x400];
     let mut put = |at: usize, bytes: &[u8]| out[at..at + bytes.len()].copy_from_slice(bytes);
     put(0, b"MZ");
@@ -34,7 +34,7 @@ fn stub() -> Vec<u8> {
     put(0x80, b"PE\0\0");
     put(0x94, &240_u16.to_le_bytes());
     put(0x98, &0x20b_u16.to_le_bytes());
-    for (at, value) in [(32, 0x1000_u32), (36, 0x200), (56, 0x1000), (60, 0x400)] {
+    for (at, value) in [(32, 0x1000_u32), (36, 0x200), (56, 0x1000), (60, 0x400), (108, 16)] {
         put(0x98 + at, &value.to_le_bytes());
     }
     out
@@ -187,12 +187,12 @@ impl Fixture {
 
     pub(crate) fn seal(&self, output: &str) -> (PathBuf, SealFacts) {
         let options = self.options(output);
-        let facts = seal(&options, &Silent).unwrap();
+        let facts = seal(&options, None, &Silent).unwrap();
         (options.output, facts)
     }
 
     pub(crate) fn refusal(&self) -> String {
-        let said = seal(&self.options("refused"), &Silent).unwrap_err().to_string();
+        let said = seal(&self.options("refused"), None, &Silent).unwrap_err().to_string();
         said.replace(&format!("{}/", self.folder.path().display()), "")
     }
 

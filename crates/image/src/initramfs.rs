@@ -11,6 +11,8 @@ use std::{
     path::Path,
 };
 
+use rocketos_model::layout;
+
 use crate::{
     SealError,
     modules::{Modules, initramfs_files, uncompressed},
@@ -57,6 +59,19 @@ pub(crate) fn pack(
         entries.keys().flat_map(|path| path.match_indices('/').map(|(at, _)| path[..at].to_owned())).collect();
     entries.extend(folders.iter().map(|path| folder(path)));
     compress(&archive(&entries)?)
+}
+
+/// An archive that follows the compressed one, which is packed before the digest is known: what was sealed, for the
+/// initramfs to compare with what it is given.
+pub(crate) fn sealed(cmdline: &str, allowed: &str) -> Result<Vec<u8>, SealError> {
+    let mut entries = BTreeMap::new();
+    for (path, text) in [(layout::initramfs::CMDLINE, cmdline), (layout::initramfs::ALLOWED, allowed)] {
+        if let Some((folder, _)) = path.rsplit_once('/') {
+            entries.insert(folder.to_owned(), (FOLDER, Vec::new()));
+        }
+        entries.insert(path.to_owned(), (FILE, text.as_bytes().to_vec()));
+    }
+    archive(&entries)
 }
 
 /// Paths of the modules to carry.

@@ -32,10 +32,12 @@ mod progress;
 mod release;
 mod rules;
 mod seal;
+mod secure_boot;
 mod survey;
 
 pub use error::SealError;
 pub use forbidden::Found;
 pub use lint::{CheckFacts, Finding, LintOptions, Outcome, Severity, checks, lint};
 pub use progress::{Progress, Silent, Step};
-pub use seal::{SealFacts, SealOptions, seal};
+pub use seal::{SealFacts, SealOptions, seal, seal_arguments};
+pub use secure_boot::{ProgramError, ProgramSigner, addon, verify_signed};

@@ -118,6 +118,8 @@ pub(crate) struct Rules {
     pub(crate) modules_drop: Globs,
     pub(crate) initramfs: Vec<InitramfsModule>,
     pub(crate) cmdline: Vec<Line>,
+    /// What may be added to it.
+    pub(crate) allowed: Vec<Line>,
     pub(crate) config: Vec<ConfigRule>,
     pub(crate) forbidden: Forbidden,
     pub(crate) binaries: Allowed,
@@ -142,7 +144,12 @@ impl Rules {
                 return Err(line.error(format!("{key}= is written by sealing alone")));
             }
         }
+        let allowed = lines("cmdline.allowed")?;
+        if let Some(line) = allowed.iter().find(|line| !rocketos_model::cmdline::Allowed::is_line(&line.text)) {
+            return Err(line.error(format!("'{}' is no name of an argument, nor <beginning>.*", line.text)));
+        }
         Ok(Self {
+            allowed,
             build_only: lines("build-only.packages")?.iter().map(build_only).collect::<Result<_, _>>()?,
             prune: Globs::new(lines("prune")?, "/")?,
             pins: lines("groups")?.iter().map(pin).collect::<Result<_, _>>()?,
@@ -157,13 +164,14 @@ impl Rules {
 }
 
 /// Every rule there is.
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 10] = [
     "build-only.packages",
     "prune",
     "groups",
     "modules.drop",
     "initramfs.modules",
     "cmdline",
+    "cmdline.allowed",
     "config.required",
     FORBIDDEN,
     binaries::ALLOWED,

@@ -9,12 +9,16 @@ use std::{
 };
 
 use rocketos_boot::uki;
-use rocketos_model::{ComposefsDigest, cmdline, layout, limits};
+use rocketos_model::{
+    ComposefsDigest,
+    cmdline::{self, Allowed},
+    layout, limits,
+};
 use rocketos_store::{TreeFacts, digest_of_directory};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Progress, SealError, Step, binaries, cdx,
+    ProgramSigner, Progress, SealError, Step, binaries, cdx,
     error::read_bounded,
     forbidden::Found,
     groups, initramfs,
@@ -41,6 +45,10 @@ const STUB: &str = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub";
 const STUB: &str = "/usr/lib/systemd/boot/efi/linuxaa64.efi.stub";
 /// Bytes of a kernel, and of the stub.
 const KERNEL_BYTES: u64 = 128 << 20;
+/// What brings the loader.
+const LOADER_ADVICE: &str = "install systemd-boot-efi";
+/// The one variant that takes kernel arguments from whoever starts it.
+const OPEN_VARIANT: &str = "dev";
 /// The tree all groups make together, for as long as it is hashed.
 const MERGED: &str = "merged";
 
@@ -93,17 +101,22 @@ pub struct SealFacts {
     pub variant: String,
 }
 
-/// Seals an image.
+/// Seals an image; its loader and UKI are signed where `signer` is given.
 ///
 /// # Errors
 /// When a rule is malformed, the root lacks something every image has or holds something none may, or reading or writing
 /// fails. The output is then incomplete.
-pub fn seal(options: &SealOptions, progress: &dyn Progress) -> Result<SealFacts, SealError> {
+pub fn seal(
+    options: &SealOptions,
+    signer: Option<&ProgramSigner<'_>>,
+    progress: &dyn Progress,
+) -> Result<SealFacts, SealError> {
     let root = options.root.as_path();
     prepare(&options.output)?;
     let rules = Rules::read(&options.rules, root)?;
     let tree = survey(root, progress)?;
     let release = Release::read(root)?;
+    let allowed = allowed(&rules, &release)?;
     let kernel_release = kernel::release(&tree)?;
     kernel::check_config(root, &kernel_release, &rules.config)?;
     let packages = Packages::read(root, &tree)?;
@@ -126,6 +139,9 @@ pub fn seal(options: &SealOptions, progress: &dyn Progress) -> Result<SealFacts,
         // Compressing takes longest and runs on one core: it begins before its turn.
         let packing = scope.spawn(|| initramfs::pack(root, &options.init, &modules, &carried));
         copy.groups(&assigned, &outputs, progress)?;
+        if let Some(signer) = signer {
+            sign_loader(&outputs, signer)?;
+        }
         let tree_facts = digest(&outputs, &plan.kept, &options.output.join(MERGED), progress)?;
         progress.begin(Step::Initramfs, None);
         let archive = packing.join().unwrap_or_else(|panic| resume_unwind(panic))?;
@@ -136,7 +152,12 @@ pub fn seal(options: &SealOptions, progress: &dyn Progress) -> Result<SealFacts,
     let arguments: Vec<String> = std::iter::once(cmdline::argument(&tree_facts.digest))
         .chain(rules.cmdline.iter().map(|line| line.text.clone()))
         .collect();
-    write_uki(options, &kernel_release, &release, &arguments.join(" "), &archive)?;
+    let arguments = arguments.join(" ");
+    let archive = match allowed {
+        Some(allowed) => seal_arguments(archive, &arguments, &allowed)?,
+        None => archive,
+    };
+    write_uki(options, &kernel_release, &release, (&arguments, &archive), signer)?;
 
     let facts = SealFacts {
         objects: tree_facts.objects,
@@ -181,6 +202,46 @@ fn write(path: &Path, content: &[u8]) -> Result<(), SealError> {
     fs::write(path, content).map_err(SealError::write(path))
 }
 
+/// What may be added to the sealed arguments; absent in `dev`, which alone may take any.
+fn allowed(rules: &Rules, release: &Release) -> Result<Option<String>, SealError> {
+    if let Some(line) = rules.allowed.iter().find(|line| line.text == Allowed::ALL) {
+        return match release.field("VARIANT_ID") {
+            Some(OPEN_VARIANT) => Ok(None),
+            _ => Err(line.error(format!("'{}' is for VARIANT_ID={OPEN_VARIANT} alone", line.text))),
+        };
+    }
+    let names: Vec<&str> = rules.allowed.iter().map(|line| line.text.as_str()).collect();
+    Ok(Some(names.join("\n")))
+}
+
+/// Puts what was sealed behind an initramfs, so that it refuses arguments that come from elsewhere; `allowed` has a name a
+/// line.
+///
+/// # Errors
+/// When either is longer than an archive holds.
+pub fn seal_arguments(mut archive: Vec<u8>, arguments: &str, allowed: &str) -> Result<Vec<u8>, SealError> {
+    // An archive begins at a multiple of four (Linux, "initramfs buffer format"); the kernel passes over zeros.
+    archive.resize(archive.len().next_multiple_of(4), 0);
+    archive.extend(initramfs::sealed(arguments, allowed)?);
+    Ok(archive)
+}
+
+/// Signs the loader where it was copied to; mode and time stay.
+fn sign_loader(groups: &[PathBuf], signer: &ProgramSigner<'_>) -> Result<(), SealError> {
+    use std::os::unix::fs::MetadataExt as _;
+    let path = layout::image::LOADER;
+    let copied = groups.iter().map(|group| group.join(path)).find(|file| file.exists());
+    let file = copied.ok_or_else(|| SealError::Missing { what: format!("/{path}"), advice: LOADER_ADVICE })?;
+    let found = fs::metadata(&file).map_err(SealError::read(&file))?;
+    if found.len() > limits::LOADER_BYTES {
+        return Err(SealError::TooLarge { path: path.to_owned(), found: found.len(), limit: limits::LOADER_BYTES });
+    }
+    let loader = fs::read(&file).map_err(SealError::read(&file))?;
+    let signed = signer.sign(&loader).map_err(|source| SealError::Sign { path: path.to_owned(), source })?;
+    write(&file, &signed)?;
+    stamp(&file, found.mtime())
+}
+
 /// Hashes what the groups make together.
 fn digest(groups: &[PathBuf], kept: &Survey, merged: &Path, progress: &dyn Progress) -> Result<TreeFacts, SealError> {
     progress.begin(Step::Digest, None);
@@ -195,8 +256,8 @@ fn write_uki(
     options: &SealOptions,
     kernel_release: &str,
     release: &Release,
-    arguments: &str,
-    initramfs: &[u8],
+    (arguments, initramfs): (&str, &[u8]),
+    signer: Option<&ProgramSigner<'_>>,
 ) -> Result<(), SealError> {
     if arguments.len() >= limits::CMDLINE_BYTES {
         return Err(SealError::TooLarge {
@@ -226,6 +287,13 @@ fn write_uki(
     ];
     let image =
         uki::assemble(&stub, &sections).map_err(|source| SealError::Uki { stub: options.stub.clone(), source })?;
+    let image = match signer {
+        Some(signer) => {
+            let signed = signer.sign(&image);
+            signed.map_err(|source| SealError::Sign { path: layout::image::UKI.to_owned(), source })?
+        }
+        None => image,
+    };
     let top = options.output.join("uki");
     let folder = top.join(layout::image::UKI);
     fs::create_dir_all(&folder).map_err(SealError::write(&folder))?;

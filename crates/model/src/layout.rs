@@ -101,6 +101,10 @@ pub mod esp {
     /// The loader where others look for it.
     #[cfg(target_arch = "aarch64")]
     pub const LOADER: &str = "EFI/systemd/systemd-bootaa64.efi";
+    /// Keys that the loader enrols in setup mode.
+    pub const KEYS: &str = "loader/keys/auto";
+    /// Arguments added on this machine: addons, which every kernel here is given.
+    pub const ADDONS: &str = "loader/addons";
     /// Loaders that boot variables name.
     pub const LOADERS: &str = "EFI/systemd";
 }
@@ -115,12 +119,26 @@ pub mod image {
     /// The loader that install copies to the ESP.
     #[cfg(target_arch = "aarch64")]
     pub const LOADER: &str = "usr/lib/systemd/boot/efi/systemd-bootaa64.efi";
+    /// What addons are made of.
+    #[cfg(target_arch = "x86_64")]
+    pub const ADDON_STUB: &str = "usr/lib/systemd/boot/efi/addonx64.efi.stub";
+    /// What addons are made of.
+    #[cfg(target_arch = "aarch64")]
+    pub const ADDON_STUB: &str = "usr/lib/systemd/boot/efi/addonaa64.efi.stub";
     /// How /etc, /var and the root are to be mounted (composefs-setup-root's file).
     pub const SETUP_ROOT: &str = "usr/lib/composefs/setup-root-conf.toml";
     /// The root metadata that nodes of the image begin with.
     pub const TRUST_ROOT: &str = "usr/lib/rocketos/trust/root.json";
     /// Defaults of `install`, drop-ins in order of their names.
     pub const INSTALL_CONFIG: &str = "usr/lib/bootc/install";
+}
+
+/// Paths in the initramfs, which is measured and signed with its UKI.
+pub mod initramfs {
+    /// The command line that was sealed; absent where the image takes any (`dev`).
+    pub const CMDLINE: &str = "sealed/cmdline";
+    /// Arguments that may be added to it: [`crate::cmdline::Allowed`].
+    pub const ALLOWED: &str = "sealed/cmdline.allowed";
 }
 
 /// Paths on a running node.
@@ -133,6 +151,8 @@ pub mod node {
     pub const BOOTED: &str = "/run/rocketos/booted.toml";
     /// What the firewall was loaded with.
     pub const FIREWALL: &str = "/run/rocketos/firewall.json";
+    /// Arguments that may be added to the sealed ones; absent where the image takes any.
+    pub const ALLOWED: &str = "/run/rocketos/cmdline.allowed";
     /// Objects that were mended while what runs had the damaged ones open; gone with the next boot.
     pub const MENDED: &str = "/run/rocketos/mended";
     /// There where the next scrub has to begin at the beginning.
@@ -186,6 +206,8 @@ mod tests {
             root::VAR,
             esp::ENTRIES,
             esp::LOADER_CONF,
+            esp::KEYS,
+            esp::ADDONS,
             esp::UKIS,
             #[cfg(target_arch = "x86_64")]
             esp::LOADER,

@@ -138,9 +138,17 @@ impl Variables {
     /// # Errors
     /// When the firmware does not take it, or keeps none.
     pub fn set(&self, name: &str, value: &[u8]) -> Result<(), EfivarError> {
+        self.set_with(name, LASTING, value)
+    }
+
+    /// Sets a variable with other attributes than [`LASTING`], in one call to the firmware.
+    ///
+    /// # Errors
+    /// When the firmware does not take it, as one whose signature it does not believe.
+    pub fn set_with(&self, name: &str, attributes: u32, value: &[u8]) -> Result<(), EfivarError> {
         let path = self.directory.join(name);
         release(&path).map_err(EfivarError::io("writing", &path))?;
-        let bytes = [&LASTING.to_le_bytes()[..], value].concat();
+        let bytes = [&attributes.to_le_bytes()[..], value].concat();
         // The kernel makes one call of one write; cutting the file short makes none.
         let written = File::create(&path).and_then(|mut file| file.write(&bytes));
         match written {

@@ -4,10 +4,13 @@
 //! signed what; and how signatures are made. It speaks to no registry: [`Carrier`] names the blobs to fetch, [`judge`]
 //! is handed the bytes. It reads files only for [`Policy::read`]. `docs/trust.md` is the reference of the policy file.
 //!
+//! What firmware believes is [`firmware`]: certificates, signatures in PE files, signed updates of its variables.
+//!
 //! And which release is the newest: [`tuf`] is a client of The Update Framework, with its state on the disk.
 
 mod bundle;
 mod carrier;
+pub mod firmware;
 mod identity;
 mod judge;
 mod kept;

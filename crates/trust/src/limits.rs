@@ -26,3 +26,7 @@ pub const KEYS: usize = 256;
 pub const ENTRIES: usize = 4096;
 /// Drop-ins of one policy.
 pub const DROP_INS: usize = 256;
+/// Bytes of a certificate, in DER or PEM; self-signed ones with RSA keys have a tenth.
+pub const CERTIFICATE_BYTES: u64 = 64 << 10;
+/// Bytes of a signed update of a firmware variable; firmware takes no more than its flash has room for.
+pub const VARIABLE_UPDATE_BYTES: u64 = 256 << 10;

@@ -36,6 +36,15 @@ pub(crate) enum Start {
     Kernel { kernel: PathBuf, initrd: Option<PathBuf>, cmdline: String },
 }
 
+/// Which firmware a machine has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecureBoot {
+    /// OVMF that knows no Secure Boot.
+    Absent,
+    /// OVMF with Secure Boot, its variables out of the guest's reach (SMM); without keys it is in setup mode.
+    Present,
+}
+
 /// What the guest's wish to restart does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnReboot {
@@ -53,6 +62,7 @@ pub struct Machine {
     pub(crate) memory: u32,
     pub(crate) start: Start,
     pub(crate) variables: Option<PathBuf>,
+    pub(crate) secure_boot: SecureBoot,
     pub(crate) disks: Vec<Disk>,
     pub(crate) network: bool,
     pub(crate) forwards: Vec<(u16, u16)>,
@@ -71,6 +81,7 @@ impl Machine {
             memory: DEFAULT_MEMORY,
             start: Start::Firmware,
             variables: None,
+            secure_boot: SecureBoot::Absent,
             disks: Vec::new(),
             network: true,
             forwards: Vec::new(),
@@ -106,6 +117,12 @@ impl Machine {
     /// Keeps the firmware's variables in this qcow2 file, made when missing, so that they outlive the machine.
     pub fn variables(mut self, file: &Path) -> Self {
         self.variables = Some(file.to_owned());
+        self
+    }
+
+    /// Gives it firmware with Secure Boot, in setup mode until keys are in its [`Machine::variables`].
+    pub fn secure_boot(mut self) -> Self {
+        self.secure_boot = SecureBoot::Present;
         self
     }
 

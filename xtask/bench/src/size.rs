@@ -1,5 +1,7 @@
 //! `size`: how large images are, and what in them is.
 
+use std::io::Read as _;
+
 use anyhow::{Context, Result, ensure};
 use rocketos_boot::uki;
 
@@ -74,7 +76,10 @@ fn describe_kernel(figures: &mut Figures, image: &Image) -> Result<()> {
     figures.add("UKI", mb(image.uki.len() as u64), "MB");
     figures.add("UKI: kernel", mb(section(".linux")?.len() as u64), "MB");
     figures.add("UKI: initramfs", mb(initrd.len() as u64), "MB");
-    let archive = zstd::stream::decode_all(initrd).context("unpacking the initramfs")?;
+    // What was sealed follows it, not compressed.
+    let mut archive = Vec::new();
+    let unpacked = zstd::Decoder::new(initrd).and_then(|from| from.single_frame().read_to_end(&mut archive));
+    unpacked.context("unpacking the initramfs")?;
     figures.add("initramfs: unpacked", mb(archive.len() as u64), "MB");
     let without = without_drivers(&archive)?;
     let packed = zstd::stream::encode_all(&without[..], LEVEL)?;

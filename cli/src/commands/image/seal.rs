@@ -4,7 +4,13 @@ use std::{env, io::IsTerminal as _, path::Path, sync::Mutex};
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
-use rocketos_image::{Progress, SealOptions, Step, seal};
+use rocketos_image::{ProgramSigner, Progress, SealOptions, Step, seal};
+use rocketos_trust::firmware::Variable;
+
+use crate::{
+    keyring::{self, Keyring, Pair},
+    keys,
+};
 
 /// The newest a file of an image may be, in seconds since 1970 (reproducible-builds.org).
 const NEWEST: &str = "SOURCE_DATE_EPOCH";
@@ -59,14 +65,28 @@ impl Progress for Bars {
     }
 }
 
+/// Who signs loader and kernel, if somebody does.
+pub fn signing(keys: Option<&Path>, named: Option<(&str, &Path)>) -> anyhow::Result<Option<Pair>> {
+    match (keys, named) {
+        (Some(keys), _) => Keyring::open(keys)?.pair(Variable::Db).map(Some),
+        (None, Some((key, certificate))) => {
+            let pair = Pair { signer: keys::signer(key)?, certificate: keyring::certificate(certificate)? };
+            pair.certificate.require(&*pair.signer)?;
+            Ok(Some(pair))
+        }
+        (None, None) => Ok(None),
+    }
+}
+
 /// Seals a root, and says in one line of JSON what it came to.
-pub fn run(root: &Path, output: &Path, quiet: bool) -> anyhow::Result<()> {
+pub fn run(root: &Path, output: &Path, signing: Option<&Pair>, quiet: bool) -> anyhow::Result<()> {
     let mut options = SealOptions::new(root, output);
     if let Ok(text) = env::var(NEWEST) {
         options.newest = Some(text.parse().with_context(|| format!("reading {NEWEST}={text}"))?);
     }
     let bars = Bars { shown: !quiet && std::io::stderr().is_terminal(), bar: Mutex::new(None) };
-    let facts = seal(&options, &bars).with_context(|| format!("sealing {}", root.display()))?;
+    let signer = signing.map(|pair| ProgramSigner { signer: &*pair.signer, certificate: &pair.certificate });
+    let facts = seal(&options, signer.as_ref(), &bars).with_context(|| format!("sealing {}", root.display()))?;
     println!("{}", serde_json::to_string(&facts)?);
     Ok(())
 }

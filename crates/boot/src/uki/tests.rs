@@ -3,7 +3,7 @@
 use super::*;
 
 /// A PE32+ file with room for a few more sections: `.text` of 512 bytes and `.sbat` of 512.
-fn stub() -> Vec<u8> {
+pub(crate) fn stub() -> Vec<u8> {
     let mut out = vec![0; 0x400];
     out[..2].copy_from_slice(b"MZ");
     put_u32(&mut out, LFANEW, 0x80);

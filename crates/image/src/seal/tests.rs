@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    io::Read as _,
     os::unix::{
         fs::{MetadataExt, PermissionsExt},
         net::UnixListener,
@@ -11,7 +12,11 @@ use std::{
 };
 
 use rocketos_boot::uki;
-use rocketos_model::cmdline;
+use rocketos_model::{cmdline, layout};
+use rocketos_trust::{
+    PrivateKey,
+    firmware::{Certificate, Validity},
+};
 
 use crate::{
     fixture::{Fixture, KERNEL, MTIME},
@@ -123,7 +128,7 @@ fn keeps_capabilities_hard_links_owners_and_times() {
 fn cuts_times_to_the_newest_allowed() {
     let fixture = Fixture::new();
     let options = crate::SealOptions { newest: Some(1_600_000_000), ..fixture.options("out") };
-    crate::seal(&options, &crate::Silent).unwrap();
+    crate::seal(&options, None, &crate::Silent).unwrap();
     let mtime = |path: &str| options.output.join(path).metadata().unwrap().mtime();
     assert_eq!(mtime("groups/03/usr/bin/alpha"), 1_600_000_000);
     assert_eq!(mtime(&format!("uki/boot/EFI/Linux/{KERNEL}.efi")), 1_600_000_000);
@@ -188,7 +193,10 @@ fn carries_modules_with_their_dependencies_uncompressed() {
     let fixture = Fixture::new();
     let (output, _) = fixture.seal("out");
     let uki = fs::read(output.join(format!("uki/boot/EFI/Linux/{KERNEL}.efi"))).unwrap();
-    let archive = zstd::decode_all(uki::read_section(&uki, ".initrd").unwrap().unwrap()).unwrap();
+    let initrd = uki::read_section(&uki, ".initrd").unwrap().unwrap();
+    // What was sealed follows.
+    let mut archive = Vec::new();
+    zstd::Decoder::new(initrd).unwrap().single_frame().read_to_end(&mut archive).unwrap();
     let mut rest = archive.as_slice();
     let mut names = Vec::new();
     loop {
@@ -289,4 +297,75 @@ fn excuses_dev_alone() {
     let text = fs::read_to_string(image).unwrap();
     fixture.file("usr/lib/os-release", text.replace("VARIANT_ID=test", "VARIANT_ID=dev"));
     fixture.seal("dev");
+}
+
+/// A key and its certificate.
+fn pair(name: &str) -> (PrivateKey, Certificate) {
+    let key = openssl::rsa::Rsa::generate(2048).unwrap().private_key_to_pem().unwrap();
+    let key = PrivateKey::from_pem(name, &key).unwrap();
+    let certificate = Certificate::self_signed(name, &key, Validity { from: 0, until: 1 << 31 }).unwrap();
+    (key, certificate)
+}
+
+#[test]
+fn signs_the_loader_and_the_kernel() {
+    let fixture = Fixture::new();
+    fixture.file(layout::image::LOADER, crate::fixture::stub());
+    let ((key, certificate), (_, stranger)) = (pair("db"), pair("db"));
+    let signer = crate::ProgramSigner { signer: &key, certificate: &certificate };
+    let options = fixture.options("signed");
+    let facts = crate::seal(&options, Some(&signer), &crate::Silent).unwrap();
+    let image = fixture.image(&options.output);
+    let found = rocketos_store::digest_of_directory(&image).unwrap();
+    assert_eq!(found.digest, facts.composefs_digest, "the loader was signed before the tree was hashed");
+    for path in [layout::image::LOADER.to_owned(), format!("{}/{KERNEL}.efi", layout::image::UKI)] {
+        let program = fs::read(image.join(&path)).unwrap();
+        crate::verify_signed(&program, &certificate).unwrap();
+        assert!(crate::verify_signed(&program, &stranger).is_err(), "{path}");
+        let mut changed = program.clone();
+        changed[0x3f0] ^= 1;
+        assert!(crate::verify_signed(&changed, &certificate).is_err(), "{path}");
+    }
+    assert_eq!(image.join(layout::image::LOADER).metadata().unwrap().mtime(), MTIME);
+    let (unsigned, _) = fixture.seal("unsigned");
+    let unsigned = fs::read(unsigned.join(format!("uki/{}/{KERNEL}.efi", layout::image::UKI))).unwrap();
+    assert!(matches!(crate::verify_signed(&unsigned, &certificate), Err(crate::ProgramError::Unsigned)));
+}
+
+#[test]
+fn signing_needs_a_loader() {
+    let fixture = Fixture::new();
+    let (key, certificate) = pair("db");
+    let signer = crate::ProgramSigner { signer: &key, certificate: &certificate };
+    fs::remove_file(fixture.root().join(layout::image::LOADER)).unwrap_or_default();
+    let error = crate::seal(&fixture.options("none"), Some(&signer), &crate::Silent).unwrap_err();
+    assert!(error.to_string().contains("install systemd-boot-efi"), "{error}");
+}
+
+/// The command line and the list behind the initramfs, where they are.
+fn sealed_text(output: &Path) -> Option<String> {
+    let uki = fs::read(output.join(format!("uki/{}/{KERNEL}.efi", layout::image::UKI))).unwrap();
+    let initrd = uki::read_section(&uki, ".initrd").unwrap().unwrap().to_vec();
+    let at = initrd.windows(6).rposition(|window| window == b"TRAILE")?;
+    let beginning = initrd[..at].windows(6).position(|window| window == b"070701")?;
+    assert_eq!(beginning % 4, 0, "the kernel looks for archives at multiples of four");
+    Some(String::from_utf8_lossy(&initrd[beginning..at]).into_owned())
+}
+
+#[test]
+fn the_initramfs_knows_what_was_sealed_but_in_dev() {
+    let fixture = Fixture::new();
+    fixture.rule("cmdline.allowed", "hugepages # memory\nnvme.*\n");
+    let (output, facts) = fixture.seal("strict");
+    let text = sealed_text(&output).unwrap();
+    let line = format!("{} console=ttyS0 quiet", cmdline::argument(&facts.composefs_digest));
+    assert!(text.contains(&line) && text.contains("hugepages\nnvme.*"), "{text}");
+
+    fixture.rule("cmdline.allowed", "hugepages=1\n");
+    assert!(fixture.refusal().contains("'hugepages=1' is no name of an argument"));
+    fixture.rule("cmdline.allowed", "*\n");
+    assert!(fixture.refusal().contains("'*' is for VARIANT_ID=dev alone"));
+    let release = fs::read_to_string(fixture.root().join("usr/lib/os-release")).unwrap();
+    fixture.file("usr/lib/os-release", release.replace("VARIANT_ID=test", "VARIANT_ID=dev"));
+    assert_eq!(sealed_text(&fixture.seal("open").0), None);
 }

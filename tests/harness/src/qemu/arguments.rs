@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Accel, Machine, OnReboot, PROCESSORS, Start};
+use super::{Accel, Machine, OnReboot, PROCESSORS, SecureBoot, Start};
 
 /// Where the sockets and logs of one run lie.
 pub(super) struct Endpoints<'a> {
@@ -37,12 +37,20 @@ pub(super) fn machine(machine: &Machine, variables: &Path) -> Vec<String> {
         add(&["-L", &machine.tools.file(dir).display().to_string()]);
     }
     add(&["-name", &machine.name, "-nodefaults", "-no-user-config", "-display", "none"]);
-    add(&["-machine", "q35,smm=off", "-accel", accel.argument(), "-cpu", accel.processor()]);
+    let (board, firmware) = match machine.secure_boot {
+        SecureBoot::Absent => ("q35,smm=off", "OVMF_CODE_4M.fd"),
+        SecureBoot::Present => ("q35,smm=on", "OVMF_CODE_4M.secboot.fd"),
+    };
+    add(&["-machine", board, "-accel", accel.argument(), "-cpu", accel.processor()]);
+    if machine.secure_boot == SecureBoot::Present {
+        // Only the firmware's own code writes its variables; it does not survive a sleep in such a state.
+        add(&["-global", "driver=cfi.pflash01,property=secure,value=on", "-global", "ICH9-LPC.disable_s3=1"]);
+    }
     add(&["-smp", &PROCESSORS.to_string(), "-m", &machine.memory.to_string()]);
     add(&["-device", "virtio-rng-pci"]);
     match &machine.start {
         Start::Firmware => {
-            let code = machine.tools.file("usr/share/OVMF/OVMF_CODE_4M.fd");
+            let code = machine.tools.file(&format!("usr/share/OVMF/{firmware}"));
             add(&["-drive", &format!("if=pflash,unit=0,format=raw,readonly=on,file={}", code.display())]);
             add(&["-drive", &format!("if=pflash,unit=1,format=qcow2,cache=unsafe,file={}", variables.display())]);
         }

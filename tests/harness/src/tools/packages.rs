@@ -26,6 +26,7 @@ const NEEDED: &[(&str, &str)] = &[
     ("mtools", "/usr/bin/mcopy"),
     ("openssl", "/usr/bin/openssl"),
     ("skopeo", "/usr/bin/skopeo"),
+    ("sbsigntool", "/usr/bin/sbverify"),
     ("softhsm2", "/usr/bin/softhsm2-util"),
     ("opensc", "/usr/bin/pkcs11-tool"),
     ("golang-go", "go"),
