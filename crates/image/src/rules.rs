@@ -12,7 +12,7 @@ use globset::{GlobBuilder, GlobMatcher, GlobSet, GlobSetBuilder};
 
 use crate::{
     SealError,
-    binaries::{self, Allowed, allowed},
+    binaries::{self, Allowed},
     forbidden::Forbidden,
 };
 
@@ -158,7 +158,7 @@ impl Rules {
             cmdline,
             config: config(folder, &drop_ins)?,
             forbidden: forbidden(lines(FORBIDDEN)?)?,
-            binaries: allowed(&lines(binaries::ALLOWED)?)?,
+            binaries: binaries::allowed(&lines(binaries::ALLOWED)?)?,
         })
     }
 }
@@ -259,7 +259,7 @@ fn reasoned(path: &Path) -> Result<Vec<Line>, SealError> {
 
 /// Programs and libraries that lint lets have faults; none where the file is missing.
 pub(crate) fn binaries(folder: &Path) -> Result<Allowed, SealError> {
-    allowed(&reasoned(&folder.join(binaries::ALLOWED))?)
+    binaries::allowed(&reasoned(&folder.join(binaries::ALLOWED))?)
 }
 
 /// Absolute paths with their reasons, without the leading `/`; none where the file is missing.
