@@ -18,6 +18,7 @@ mod interfaces;
 mod machine_id;
 mod modules;
 mod root;
+mod selinux;
 mod switch;
 mod watchdog;
 

@@ -9,4 +9,5 @@ mod lock;
 mod metadata;
 mod published;
 mod sbom;
+mod selinux;
 mod size;

@@ -29,6 +29,7 @@ mod progress;
 mod release;
 mod rules;
 mod seal;
+mod selinux;
 mod survey;
 
 pub use error::SealError;

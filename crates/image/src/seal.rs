@@ -24,6 +24,7 @@ use crate::{
     plan::Plan,
     release::Release,
     rules::{GROUPS, Rules},
+    selinux,
     survey::{Kind, Survey, survey},
 };
 
@@ -106,7 +107,8 @@ pub fn seal(options: &SealOptions, progress: &dyn Progress) -> Result<SealFacts,
     kernel::check_config(root, &kernel_release, &rules.config)?;
     let packages = Packages::read(root, &tree)?;
     let modules = Modules::read(root, &kernel_release)?;
-    let plan = Plan::new(root, &tree, &packages, &rules, &modules)?;
+    let mut plan = Plan::new(root, &tree, &packages, &rules, &modules)?;
+    let mode = selinux::place(root, &options.rules, &mut plan)?;
 
     let newest = options.newest.unwrap_or_else(|| newest(&plan.kept));
     let sbom = cdx::document(root, &packages, &plan, &release, newest)?;
@@ -129,6 +131,7 @@ pub fn seal(options: &SealOptions, progress: &dyn Progress) -> Result<SealFacts,
 
     let arguments: Vec<String> = std::iter::once(cmdline::argument(&tree_facts.digest))
         .chain(rules.cmdline.iter().map(|line| line.text.clone()))
+        .chain(mode.and_then(selinux::Mode::argument).map(str::to_owned))
         .collect();
     write_uki(options, &kernel_release, &release, &arguments.join(" "), &archive)?;
 
