@@ -7,5 +7,6 @@ mod failing;
 mod health;
 mod life;
 mod loader;
+mod node;
 mod scrub;
 mod surroundings;

@@ -3,10 +3,12 @@
 mod content;
 mod derived;
 mod digest;
+mod drivers;
 mod layers;
 mod listing;
 mod lock;
 mod metadata;
+mod minimal;
 mod published;
 mod sbom;
 mod selinux;

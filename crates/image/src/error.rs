@@ -13,6 +13,8 @@ use rustix::{
     io::Errno,
 };
 
+use crate::forbidden::Found;
+
 /// Sealing that failed. Whatever the output folder holds then is of no use.
 #[derive(Debug, thiserror::Error)]
 pub enum SealError {
@@ -66,6 +68,9 @@ pub enum SealError {
         /// What it is.
         problem: String,
     },
+    /// A node's image with what a node must not have.
+    #[error("a node has no place for {}; leave them out by prune or build-only.packages rules", named(.0))]
+    NotMinimal(Vec<Found>),
     /// Something every image needs.
     #[error("the root has no {what}; {advice}")]
     Missing {
@@ -130,6 +135,15 @@ pub enum SealError {
     /// Computing the composefs digest.
     #[error("computing the composefs digest of the sealed tree")]
     Digest(#[source] StoreError),
+}
+
+/// Items that a message names.
+const NAMED: usize = 20;
+
+fn named(found: &[Found]) -> String {
+    let mut text: Vec<_> = found.iter().take(NAMED).map(ToString::to_string).collect();
+    text.extend(found.len().checked_sub(NAMED + 1).map(|more| format!("{} more", more + 1)));
+    text.join(", ")
 }
 
 impl SealError {

@@ -17,6 +17,7 @@ mod depends;
 mod error;
 #[cfg(test)]
 mod fixture;
+mod forbidden;
 mod groups;
 mod index;
 mod initramfs;
@@ -24,6 +25,7 @@ mod kernel;
 mod modules;
 mod output;
 mod packages;
+mod permissions;
 mod plan;
 mod progress;
 mod release;
@@ -33,6 +35,7 @@ mod selinux;
 mod survey;
 
 pub use error::SealError;
+pub use forbidden::Found;
 pub use lint::{CheckFacts, Finding, LintOptions, Outcome, Severity, checks, lint};
 pub use progress::{Progress, Silent, Step};
 pub use seal::{SealFacts, SealOptions, seal};

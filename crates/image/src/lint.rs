@@ -121,6 +121,7 @@ const CHECKS: &[Check] = &[
     fatal("kernel", "An image carries exactly one kernel.", kernel::one),
     fatal("kernel-config", "The system relies on what kernel/config.required lists.", kernel::config),
     fatal("loader", "`install` copies the loader from the image.", kernel::loader),
+    fatal("minimal", "Who gets in finds no shell, no interpreter and no tools, but in dev.", permissions::minimal),
     fatal("nonempty-boot", "/boot holds the UKI and nothing else.", kernel::boot),
     warning("nonempty-run-tmp", "/run and /tmp are hidden on the node; what is there is lost.", content::run_tmp),
     fatal("os-release", "Tools and people learn from it what runs.", content::os_release),

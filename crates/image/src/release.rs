@@ -6,6 +6,8 @@ use crate::{SealError, error::read_text};
 
 /// Where it lies; /etc/os-release is a link to it.
 pub(crate) const PATH: &str = "usr/lib/os-release";
+/// The one variant that may carry a shell, and what else people need to look around.
+pub(crate) const DEV: &str = "dev";
 /// Bytes of an os-release file.
 const BYTES: u64 = 64 << 10;
 
@@ -43,6 +45,11 @@ impl Release {
     /// A field's value; absent where it is missing or empty.
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
         self.fields.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// Whether the variant is excused from being minimal.
+    pub(crate) fn is_dev(&self) -> bool {
+        self.field("VARIANT_ID") == Some(DEV)
     }
 
     /// The image's version: IMAGE_VERSION, or else VERSION_ID.

@@ -10,7 +10,7 @@ use std::{
 
 use globset::{GlobBuilder, GlobMatcher, GlobSet, GlobSetBuilder};
 
-use crate::SealError;
+use crate::{SealError, forbidden::Forbidden};
 
 /// Where a root keeps its variant's lines.
 pub(crate) const DROP_INS: &str = "usr/share/rocketos/seal.d";
@@ -45,7 +45,7 @@ pub(crate) struct Globs {
 }
 
 impl Globs {
-    fn new(lines: Vec<Line>, strip: &str) -> Result<Self, SealError> {
+    pub(crate) fn new(lines: Vec<Line>, strip: &str) -> Result<Self, SealError> {
         let mut set = GlobSetBuilder::new();
         for line in &lines {
             let Some(pattern) = line.text.strip_prefix(strip) else {
@@ -63,7 +63,12 @@ impl Globs {
 
     /// The first line whose pattern matches.
     pub(crate) fn find(&self, path: &str) -> Option<&Line> {
-        self.set.matches(path).first().map(|index| &self.lines[*index])
+        self.index(path).map(|index| &self.lines[index])
+    }
+
+    /// The number, from 0, of that line.
+    pub(crate) fn index(&self, path: &str) -> Option<usize> {
+        self.set.matches(path).first().copied()
     }
 }
 
@@ -110,6 +115,7 @@ pub(crate) struct Rules {
     pub(crate) initramfs: Vec<InitramfsModule>,
     pub(crate) cmdline: Vec<Line>,
     pub(crate) config: Vec<ConfigRule>,
+    pub(crate) forbidden: Forbidden,
 }
 
 impl Rules {
@@ -141,13 +147,24 @@ impl Rules {
             initramfs: lines("initramfs.modules")?.into_iter().map(initramfs_module).collect::<Result<_, _>>()?,
             cmdline,
             config: config(folder, &drop_ins)?,
+            forbidden: forbidden(lines(FORBIDDEN)?)?,
         })
     }
 }
 
 /// Every rule there is.
-const NAMES: [&str; 7] =
-    ["build-only.packages", "prune", "groups", "modules.drop", "initramfs.modules", "cmdline", "config.required"];
+const NAMES: [&str; 8] = [
+    "build-only.packages",
+    "prune",
+    "groups",
+    "modules.drop",
+    "initramfs.modules",
+    "cmdline",
+    "config.required",
+    FORBIDDEN,
+];
+/// The rule that names what has no place on a node.
+const FORBIDDEN: &str = "forbidden";
 
 fn entries(drop_ins: &Path) -> Result<Vec<PathBuf>, SealError> {
     let listed = match fs::read_dir(drop_ins) {
@@ -269,6 +286,34 @@ fn initramfs_module(line: Line) -> Result<InitramfsModule, SealError> {
         return Err(line.error(format!("'{}' is no name of a module", line.text)));
     }
     Ok(InitramfsModule { name: crate::modules::normal(name), optional, line })
+}
+
+/// The lines `<what> package|path|content <pattern>`.
+fn forbidden(lines: Vec<Line>) -> Result<Forbidden, SealError> {
+    let (mut packages, mut paths, mut path_words, mut contents) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for line in lines {
+        let expected = "expected '<what> package <glob>', '<what> path <glob>' or '<what> content <text>'";
+        let mut words = line.text.splitn(3, char::is_whitespace).map(str::trim);
+        let (Some(what), Some(by), Some(pattern)) = (words.next(), words.next(), words.next()) else {
+            return Err(line.error(expected));
+        };
+        let (what, pattern) = (what.to_owned(), pattern.to_owned());
+        match by {
+            "package" => packages.push((glob(&line, &pattern)?.compile_matcher(), what)),
+            "content" => contents.push((pattern, what)),
+            "path" => {
+                path_words.push(what);
+                paths.push(Line { text: pattern, ..line });
+            }
+            _ => return Err(line.error(expected)),
+        }
+    }
+    Ok(Forbidden { packages, paths: Globs::new(paths, "/")?, path_words, contents })
+}
+
+/// What `<folder>/forbidden` names.
+pub(crate) fn forbidden_in(folder: &Path) -> Result<Forbidden, SealError> {
+    forbidden(reasoned(&folder.join(FORBIDDEN))?)
 }
 
 /// `config.required` keeps the kernel's own way of saying that an option is unset.

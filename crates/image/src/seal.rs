@@ -16,11 +16,13 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Progress, SealError, Step, cdx,
     error::read_bounded,
+    forbidden::Found,
     groups, initramfs,
     kernel::{self, MODULES},
     modules::Modules,
     output::{Copy, FOLDER_MTIME, merge, stamp},
     packages::Packages,
+    permissions,
     plan::Plan,
     release::Release,
     rules::{GROUPS, Rules},
@@ -109,6 +111,9 @@ pub fn seal(options: &SealOptions, progress: &dyn Progress) -> Result<SealFacts,
     let modules = Modules::read(root, &kernel_release)?;
     let mut plan = Plan::new(root, &tree, &packages, &rules, &modules)?;
     let mode = selinux::place(root, &options.rules, &mut plan)?;
+    if !release.is_dev() {
+        minimal(options, &plan, &packages, &rules)?;
+    }
 
     let newest = options.newest.unwrap_or_else(|| newest(&plan.kept));
     let sbom = cdx::document(root, &packages, &plan, &release, newest)?;
@@ -147,6 +152,18 @@ pub fn seal(options: &SealOptions, progress: &dyn Progress) -> Result<SealFacts,
     json.push(b'\n');
     write(&options.output.join("facts.json"), &json)?;
     Ok(facts)
+}
+
+/// Refuses what has no place on a node.
+fn minimal(options: &SealOptions, plan: &Plan, packages: &Packages, rules: &Rules) -> Result<(), SealError> {
+    let owner = |path: &str| (!packages.owners(path).is_empty()).then(|| packages.owner_name(path));
+    let mut found = rules.forbidden.find(&options.root, &plan.kept, &owner)?;
+    found.extend(permissions::refused(&plan.kept, &options.rules)?.into_iter().map(|(path, what)| Found {
+        package: owner(&path),
+        path,
+        what: what.to_owned(),
+    }));
+    if found.is_empty() { Ok(()) } else { Err(SealError::NotMinimal(found)) }
 }
 
 /// Sees to it that the output folder is there and empty.

@@ -55,6 +55,7 @@ pub struct Machine {
     pub(crate) variables: Option<PathBuf>,
     pub(crate) disks: Vec<Disk>,
     pub(crate) network: bool,
+    pub(crate) forwards: Vec<(u16, u16)>,
     pub(crate) credentials: Credentials,
     pub(crate) on_reboot: OnReboot,
     pub(crate) time_limit: Duration,
@@ -72,6 +73,7 @@ impl Machine {
             variables: None,
             disks: Vec::new(),
             network: true,
+            forwards: Vec::new(),
             credentials: Credentials::new(),
             on_reboot: OnReboot::Restart,
             time_limit: DEFAULT_TIME_LIMIT,
@@ -110,6 +112,12 @@ impl Machine {
     /// Leaves the network card out.
     pub fn without_network(mut self) -> Self {
         self.network = false;
+        self
+    }
+
+    /// Leads a port of the host's loopback to one of the guest's.
+    pub fn forward(mut self, host: u16, guest: u16) -> Self {
+        self.forwards.push((host, guest));
         self
     }
 

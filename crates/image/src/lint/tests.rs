@@ -108,6 +108,15 @@ fn allows_what_a_rule_names() {
 }
 
 #[test]
+fn finds_a_shell_in_a_finished_image() {
+    let fixture = Fixture::new();
+    let image = fixture.image(&fixture.seal("out").0);
+    write(&image, "usr/bin/dash");
+    fixture.rule("forbidden", "shell path /usr/bin/dash\n");
+    assert_eq!(failed(&lint(&image, &fixture.lint_options())), ["composefs-digest", "minimal"]);
+}
+
+#[test]
 fn skips_by_name_and_refuses_a_name_it_does_not_know() {
     let fixture = Fixture::new();
     let image = fixture.image(&fixture.seal("out").0);

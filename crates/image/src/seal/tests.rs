@@ -3,7 +3,10 @@
 use std::{
     collections::BTreeMap,
     fs,
-    os::unix::{fs::MetadataExt, net::UnixListener},
+    os::unix::{
+        fs::{MetadataExt, PermissionsExt},
+        net::UnixListener,
+    },
     path::Path,
 };
 
@@ -98,6 +101,7 @@ fn leaves_out_what_the_build_needed() {
 #[test]
 fn keeps_capabilities_hard_links_owners_and_times() {
     let fixture = Fixture::new();
+    fixture.rule("permissions.allowed", "/usr/bin/alpha # pings\n/usr/bin/beta # likewise\n");
     let alpha = fixture.root().join("usr/bin/alpha");
     std::os::unix::fs::chown(&alpha, Some(12), Some(34)).unwrap();
     rustix::fs::lsetxattr(&alpha, CAPABILITY, &NET_RAW, rustix::fs::XattrFlags::empty()).unwrap();
@@ -243,4 +247,45 @@ fn names_what_it_refuses_and_what_to_do() {
         format!("the root has no /usr/lib/modules/{KERNEL}/vmlinuz; move the kernel there from /boot")
     );
     assert_eq!(fixture.refusal(), "refused is not empty; seal into a folder of its own");
+}
+
+/// Makes a file of the root one that may be started.
+fn executable(fixture: &Fixture, path: &str, content: impl AsRef<[u8]>, mode: u32) {
+    fixture.file(path, content);
+    fs::set_permissions(fixture.root().join(path), fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn refuses_what_a_node_has_no_place_for() {
+    let rule = "shell package ash-*\ninterpreter path /usr/bin/python*\nshell content I am a shell\n";
+    let cases: [(&dyn Fn(&Fixture), &str); 5] = [
+        (&|made| made.package("ash-static", "1", &["usr/lib/x"]), "/usr/lib/x (shell of package ash-static)"),
+        (&|made| made.link("usr/bin/python3", "beta"), "/usr/bin/python3 (interpreter)"),
+        (&|made| executable(made, "usr/bin/tool", "\x7fELF … I am a shell", 0o755), "/usr/bin/tool (shell)"),
+        (&|made| executable(made, "usr/lib/x", "#!/usr/bin/beta\n", 0o755), "/usr/lib/x (script)"),
+        (&|made| executable(made, "usr/bin/x", "x", 0o4755), "/usr/bin/x (set-user-id)"),
+    ];
+    for (add, named) in cases {
+        let fixture = Fixture::new();
+        fixture.rule("forbidden", rule);
+        add(&fixture);
+        let expected = format!("a node has no place for {named}; leave them out by prune or build-only.packages rules");
+        assert_eq!(fixture.refusal(), expected);
+        // Left out, it does no harm; and no drop-in can take a line back.
+        fixture.file("usr/share/rocketos/seal.d/a.forbidden", "");
+        assert_eq!(fixture.refusal().lines().count(), 1);
+        fixture.file("usr/share/rocketos/seal.d/a.prune", "/usr/lib/x\n/usr/bin/{x,tool,python3}\n");
+        fixture.seal("pruned");
+    }
+}
+
+#[test]
+fn excuses_dev_alone() {
+    let fixture = Fixture::new();
+    executable(&fixture, "usr/bin/x", "#!/bin/sh\n", 0o755);
+    assert!(fixture.refusal().contains("/usr/bin/x (script)"));
+    let image = fixture.root().join("usr/lib/os-release");
+    let text = fs::read_to_string(image).unwrap();
+    fixture.file("usr/lib/os-release", text.replace("VARIANT_ID=test", "VARIANT_ID=dev"));
+    fixture.seal("dev");
 }

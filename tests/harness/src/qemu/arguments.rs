@@ -55,7 +55,9 @@ pub(super) fn machine(machine: &Machine, variables: &Path) -> Vec<String> {
     }
     if machine.network {
         // No option ROM: the firmware must not try to boot from the network.
-        add(&["-netdev", "user,id=net0", "-device", "virtio-net-pci,netdev=net0,romfile="]);
+        let forwards = machine.forwards.iter().map(|(host, guest)| format!(",hostfwd=tcp:127.0.0.1:{host}-:{guest}"));
+        let user: String = std::iter::once("user,id=net0".to_owned()).chain(forwards).collect();
+        add(&["-netdev", &user, "-device", "virtio-net-pci,netdev=net0,romfile="]);
     }
     if machine.on_reboot == OnReboot::End {
         add(&["-no-reboot"]);

@@ -12,8 +12,8 @@ use crate::progress::Progress;
 
 /// The release the tools come from.
 const SUITE: &str = "trixie";
-/// What is extracted; apt adds what they depend on.
-const PACKAGES: &str = "qemu-system-x86,qemu-utils,ovmf,docker-registry,skopeo,umoci,secilc";
+/// What is extracted; apt adds what they depend on. busybox is what containers of the tests hold.
+const PACKAGES: &str = "qemu-system-x86,qemu-utils,ovmf,docker-registry,skopeo,umoci,busybox-static,secilc";
 /// The kernel for trials that need no image of ours.
 const KERNEL_PACKAGE: &str = "linux-image-cloud-amd64";
 /// What mmdebstrap may take over a slow network.

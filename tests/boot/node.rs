@@ -1,0 +1,200 @@
+//! A node of somebody else's, without a shell: containers from its first boot, an update under them, and their data after it.
+
+mod made;
+
+use std::io::Read as _;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use rocketos_tests::fixture::{BOOT, Fixture, UPGRADE};
+use rocketos_tests::{Disk, Ended, Machine, Progress, Running};
+use serde_json::Value;
+
+use made::{Made, VERSIONS};
+
+/// Memory of the machine, in MiB.
+const MEMORY: u32 = 1024;
+/// What the machine may run in all.
+const LIFE: Duration = Duration::from_secs(3600);
+/// What one question may take.
+const ASK: Duration = Duration::from_secs(120);
+/// How often a question is asked again.
+const AGAIN: Duration = Duration::from_secs(1);
+/// The first question's port in the guest; `tests/data/node` has one for each.
+const FIRST_PORT: u16 = 9001;
+/// Where the web server is published.
+const WEB_PORT: u16 = 8080;
+
+/// The questions, in the order of their ports.
+const VERBS: [&str; 11] = [
+    "state",
+    "failed",
+    "status",
+    "upgrade",
+    "restart",
+    "reboot",
+    "poweroff",
+    "journal",
+    "forged",
+    "containers",
+    "services",
+];
+
+/// The node, as its network shows it.
+struct Node {
+    machine: Running,
+    ports: Vec<u16>,
+    web: u16,
+}
+
+impl Node {
+    fn start(fixture: &Fixture, made: &Made) -> Result<Self> {
+        let ports = (0..=VERBS.len()).map(|_| free_port()).collect::<Result<Vec<_>>>()?;
+        let (web, ports) = ports.split_last().context("no port")?;
+        let mut machine = Machine::new(&fixture.tools, "node").memory(MEMORY).disk(Disk::qcow2(&made.disk));
+        for (port, guest) in ports.iter().zip(FIRST_PORT..) {
+            machine = machine.forward(*port, guest);
+        }
+        let machine = machine.forward(*web, WEB_PORT).time_limit(LIFE).start()?;
+        Ok(Self { machine, ports: ports.to_vec(), web: *web })
+    }
+
+    fn port(&self, verb: &str) -> Result<u16> {
+        let index = VERBS.iter().position(|known| *known == verb).context("no such question")?;
+        Ok(self.ports[index])
+    }
+
+    /// Starts a verb and returns what it said, which may be nothing.
+    fn once(&self, verb: &str, limit: Duration) -> Result<String> {
+        read(self.port(verb)?, "", limit)
+    }
+
+    /// Asks until something answers.
+    fn ask(&self, verb: &str, limit: Duration) -> Result<String> {
+        let until = Instant::now() + limit;
+        loop {
+            let left = until.saturating_duration_since(Instant::now()).max(AGAIN);
+            match self.once(verb, left) {
+                Ok(said) if !said.trim().is_empty() => return Ok(said.trim().to_owned()),
+                _ if Instant::now() > until => {
+                    bail!("nobody answered '{verb}'; the console shows:\n{}", tail(&self.machine.console()))
+                }
+                _ => std::thread::sleep(AGAIN),
+            }
+        }
+    }
+
+    /// What the web server has under a name.
+    fn page(&self, name: &str, limit: Duration) -> Result<String> {
+        let until = Instant::now() + limit;
+        loop {
+            let request = format!("GET /{name} HTTP/1.0\r\n\r\n");
+            if let Ok(answer) = read(self.web, &request, ASK)
+                && answer.starts_with("HTTP/1.0 200 ")
+                && let Some((_, body)) = answer.split_once("\r\n\r\n")
+            {
+                return Ok(body.trim().to_owned());
+            }
+            if Instant::now() > until {
+                let failed = self.once("failed", ASK).unwrap_or_default();
+                let said = self.once("journal", ASK).unwrap_or_default();
+                bail!("no page /{name}; failed: {failed}\nthe journal ends with:\n{}", tail(&said));
+            }
+            std::thread::sleep(AGAIN);
+        }
+    }
+
+    /// Nothing failed, and what a node needs is there.
+    fn is_well(&self, version: &str) -> Result<()> {
+        let state = self.ask("state", BOOT)?;
+        let failed = self.once("failed", ASK)?;
+        ensure!(state == "running", "the system is {state}: {failed}\n{}", tail(&self.once("journal", ASK)?));
+        let services = self.ask("services", ASK)?;
+        ensure!(services.lines().all(|line| line == "active"), "networkd, resolved, timesyncd, journald: {services}");
+        let status: Value = serde_json::from_str(&self.ask("status", ASK)?).context("parsing its status")?;
+        let booted = status["status"]["booted"]["image"]["version"].as_str();
+        ensure!(booted == Some(version), "expected {version} to run: {status}");
+        Ok(())
+    }
+
+    /// Waits until a web server that was started again answers: it leaves a line at each start.
+    fn starts(&self, more_than: usize) -> Result<usize> {
+        let until = Instant::now() + BOOT;
+        loop {
+            let starts = self.page("starts", BOOT)?.lines().count();
+            if starts > more_than {
+                return Ok(starts);
+            }
+            ensure!(Instant::now() < until, "the web server was started {starts} times");
+            std::thread::sleep(AGAIN);
+        }
+    }
+}
+
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
+
+/// Everything that comes from a port until it is closed.
+fn read(port: u16, request: &str, limit: Duration) -> Result<String> {
+    use std::io::Write as _;
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    stream.set_read_timeout(Some(limit))?;
+    stream.write_all(request.as_bytes())?;
+    let mut said = Vec::new();
+    stream.read_to_end(&mut said)?;
+    Ok(String::from_utf8_lossy(&said).into_owned())
+}
+
+/// The last lines of what may be long.
+fn tail(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(60)..].join("\n")
+}
+
+#[test]
+fn containers_outlive_an_update_of_a_node_without_a_shell() -> Result<()> {
+    let progress = Progress::new();
+    let fixture = Fixture::ready(&progress)?;
+    let made = Made::ready(&fixture, &progress)?;
+    let mut node = Node::start(&fixture, &made)?;
+    let first = progress.step("containers from the first boot", || node.page("first", BOOT))?;
+    node.is_well(VERSIONS[0])?;
+    ensure!(first.len() == 36, "the volume holds {first:?}");
+    // Its peer found it by name, through the names of containers.
+    ensure!(node.page("peer", BOOT)? == first, "the peer found another web server");
+    let containers = node.ask("containers", ASK)?;
+    ensure!(containers.lines().any(|line| line == "web:running"), "containers: {containers}");
+    let refused = node.ask("forged", ASK)?;
+    ensure!(refused.contains("signature"), "an image that nobody signed: {refused}");
+
+    progress.step("a container is restarted", || -> Result<()> {
+        let starts = node.starts(0)?;
+        node.once("restart", BOOT)?;
+        node.starts(starts)?;
+        ensure!(node.page("first", BOOT)? == first, "the volume is another");
+        Ok(())
+    })?;
+
+    progress.step("upgrade", || -> Result<()> {
+        made.tag(&fixture, VERSIONS[1])?;
+        let said: Value = serde_json::from_str(&node.ask("upgrade", UPGRADE)?).context("parsing what upgrade said")?;
+        ensure!(said["outcome"] == "staged", "{said}");
+        Ok(())
+    })?;
+    progress.step("the second release", || -> Result<()> {
+        let starts = node.starts(0)?;
+        node.once("reboot", ASK)?;
+        node.starts(starts)?;
+        node.is_well(VERSIONS[1])?;
+        ensure!(node.page("first", BOOT)? == first, "the volume is another");
+        Ok(())
+    })?;
+
+    node.once("poweroff", ASK)?;
+    let ended = node.machine.wait_for_end(BOOT)?;
+    let console = node.machine.console();
+    ensure!(ended == Ended::PoweredOff, "it ended as {ended:?}: {}", tail(&console));
+    Ok(())
+}

@@ -1,0 +1,127 @@
+//! Makes the node of `tests/data/node`: keys, two releases that are signed, a container's image that is, and one that is not.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use rocketos_tests::command::Run;
+use rocketos_tests::fixture::Fixture;
+use rocketos_tests::images::podman_build;
+use rocketos_tests::installer::{self, Install};
+use rocketos_tests::{Format, Images, Progress, paths};
+
+/// Its releases.
+pub const VERSIONS: [&str; 2] = ["1.0.0", "1.0.1"];
+/// What it is called among variants, and in the registry.
+const VARIANT: &str = "node";
+const REPOSITORY: &str = "rocketos/node";
+/// What it follows.
+const TAG: &str = "stable";
+/// The container's image in podman's storage.
+const APP: &str = "localhost/rocketos/test-app";
+/// Who signs: the system's releases, and containers' images.
+const KEYS: [&str; 2] = ["vendor", "app"];
+
+/// What is ready to be booted.
+pub struct Made {
+    /// The first release, installed.
+    pub disk: PathBuf,
+}
+
+impl Made {
+    /// Builds, signs and installs.
+    pub fn ready(fixture: &Fixture, progress: &Progress) -> Result<Self> {
+        let context = context(fixture)?;
+        let images = Images::new(progress);
+        let conf = registries(fixture)?;
+        let mut first = String::new();
+        for version in VERSIONS {
+            let release = images.derived(&context.join("Containerfile"), VARIANT, version)?;
+            let digest = images.push(&release.image, &fixture.registry, REPOSITORY, version)?;
+            first = if version == VERSIONS[0] { digest } else { first };
+            sign(fixture, &conf, &format!("{REPOSITORY}:{version}"), &context.join("vendor.pem"))?;
+        }
+        progress.step("building a container's image", || app(fixture, &context))?;
+        images.push(APP, &fixture.registry, "app/web", "1")?;
+        sign(fixture, &conf, "app/web:1", &context.join("app.pem"))?;
+        images.push(APP, &fixture.registry, "app/forged", "1")?;
+        let disk = fixture.scratch().join("node.qcow2");
+        let made = Self { disk };
+        made.tag(fixture, VERSIONS[0])?;
+        let base = context.join("base.qcow2");
+        let stamp = context.join("base.of");
+        if !(base.exists() && std::fs::read_to_string(&stamp).is_ok_and(|of| of == first)) {
+            install(fixture, progress, &base)?;
+            std::fs::write(&stamp, first).with_context(|| format!("writing {}", stamp.display()))?;
+        }
+        fixture.tools.overlay(&base, Format::Qcow2, &made.disk)?;
+        Ok(made)
+    }
+
+    /// Makes the tag that the node follows name a release.
+    pub fn tag(&self, fixture: &Fixture, version: &str) -> Result<()> {
+        let name = |tag: &str| format!("docker://{}/{REPOSITORY}:{tag}", fixture.registry.on_host());
+        fixture
+            .tools
+            .run("skopeo")
+            .args(["--insecure-policy", "copy", "--quiet", "--src-tls-verify=false", "--dest-tls-verify=false"])
+            .args([name(version), name(TAG)])
+            .quiet()
+            .with_context(|| format!("naming {version} {TAG}"))
+    }
+}
+
+fn install(fixture: &Fixture, progress: &Progress, disk: &Path) -> Result<()> {
+    let from = format!("docker://{}/{REPOSITORY}:{TAG}", fixture.registry.on_host());
+    let follows = format!("docker://{}/{REPOSITORY}:{TAG}", fixture.registry.in_guest());
+    let mut install = Install::new(&from, &follows);
+    // The archive it is installed from bears no signature; what it takes later does.
+    install.arguments = vec!["--policy=unsigned".to_owned()];
+    installer::disk(&fixture.tools, progress, &install, disk)
+}
+
+/// A copy of `tests/data/node` with keys, kept, so that the images of the next run are the same.
+fn context(fixture: &Fixture) -> Result<PathBuf> {
+    let folder = paths::work().join("node");
+    std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+    let data = paths::workspace().join("tests/data/node");
+    Run::new("cp").args(["--recursive", "--no-target-directory"]).arg(data).arg(&folder).quiet()?;
+    for key in KEYS {
+        let (private, public) = (format!("{key}.pem"), format!("{key}.pub"));
+        if folder.join(&public).exists() {
+            continue;
+        }
+        let openssl = |args: &[&str]| Run::new("openssl").args(args).cwd(&folder).quiet();
+        // P-256 is what podman reads too.
+        openssl(&["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", &private])?;
+        openssl(&["pkey", "-in", &private, "-pubout", "-out", &public])?;
+    }
+    let busybox = folder.join("app/busybox");
+    std::fs::copy(fixture.tools.file("usr/bin/busybox"), busybox).context("copying busybox")?;
+    Ok(folder)
+}
+
+fn app(fixture: &Fixture, context: &Path) -> Result<()> {
+    ensure!(fixture.tools.file("usr/bin/busybox").exists(), "the tools hold no busybox");
+    let app = context.join("app");
+    podman_build().args(["-t", APP, "-f"]).arg(app.join("Containerfile")).arg(app).printed().quiet()
+}
+
+/// The registry has another address for guests, which signatures name.
+fn registries(fixture: &Fixture) -> Result<PathBuf> {
+    let (guest, host) = (fixture.registry.in_guest(), fixture.registry.on_host());
+    let file = fixture.scratch().join("registries.conf");
+    let text = format!("[[registry]]\nprefix = \"{guest}\"\nlocation = \"{host}\"\ninsecure = true\n");
+    std::fs::write(&file, text).with_context(|| format!("writing {}", file.display()))?;
+    Ok(file)
+}
+
+fn sign(fixture: &Fixture, conf: &Path, image: &str, key: &Path) -> Result<()> {
+    Run::new(paths::work().join("tools/rocketctl"))
+        .args(["image", "sign", &format!("docker://{}/{image}", fixture.registry.in_guest())])
+        .arg("--key")
+        .arg(key)
+        .env("CONTAINERS_REGISTRIES_CONF", conf)
+        .printed()
+        .quiet()
+        .with_context(|| format!("signing {image}"))
+}
