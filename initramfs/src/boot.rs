@@ -7,7 +7,7 @@ use rocketos_model::{Booted, cmdline};
 
 use crate::{
     config::Config, console, deadline, deployment, disk, interfaces, machine_id, modules::Modules, root, sealed,
-    switch, watchdog,
+    selinux, switch, watchdog,
 };
 
 /// Does everything; when it returns, it failed.
@@ -43,12 +43,15 @@ pub fn boot() -> Result<Infallible> {
     let new_root = root::mount_image(&sysroot, &digest)?;
     let deployment = deployment::booted(&sysroot, loader.entry.as_deref(), &digest)?;
     let config = Config::read(&new_root)?;
+    // From here on what is made bears a label, and what the policy does not allow is refused where it is enforced.
+    let labels = selinux::load(&new_root)?;
+    labels.take_over_all(&root::image_directory(&new_root, "/run")?, &interfaces::run()?)?;
 
     deadline::doing("putting the root together");
-    let new_root = root::overlay_root(new_root, config.root)?;
+    let new_root = root::overlay_root(new_root, config.root, labels)?;
     root::show_sysroot(&new_root, &sysroot)?;
-    root::mount_etc(&new_root, &sysroot, config.etc, deployment)?;
-    root::mount_var(&new_root, &sysroot, config.var, disk.var.as_ref())?;
+    root::mount_etc(&new_root, &sysroot, config.etc, labels, deployment)?;
+    root::mount_var(&new_root, &sysroot, config.var, labels, disk.var.as_ref())?;
     machine_id::hand_over(&sysroot, &new_root)?;
 
     interfaces::tell(&Booted {

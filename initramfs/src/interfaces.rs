@@ -3,7 +3,10 @@
 use std::{
     fs,
     io::ErrorKind,
-    os::unix::fs::{MetadataExt, symlink},
+    os::{
+        fd::OwnedFd,
+        unix::fs::{MetadataExt, symlink},
+    },
     path::Path,
 };
 
@@ -11,12 +14,12 @@ use anyhow::{Context, Result};
 use rocketos_model::{Booted, layout};
 use rocketos_sys::efivar;
 use rustix::{
-    fs::{major, minor},
+    fs::{CWD, ResolveFlags, major, minor},
     io::Errno,
     mount::{MountFlags, mount as mount_old},
 };
 
-use crate::console;
+use crate::{console, root::open_directory};
 
 /// A kernel file system as systemd expects to find it: type, path, flags, options.
 type Interface = (&'static str, &'static str, MountFlags, &'static str);
@@ -59,6 +62,11 @@ pub fn mount() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// /run, whose content goes along to systemd.
+pub fn run() -> Result<OwnedFd> {
+    open_directory(CWD, "/run", ResolveFlags::empty()).context("opening /run")
 }
 
 /// What the loader said of this boot.

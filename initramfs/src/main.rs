@@ -19,6 +19,7 @@ mod machine_id;
 mod modules;
 mod root;
 mod sealed;
+mod selinux;
 mod switch;
 mod watchdog;
 

@@ -26,7 +26,7 @@ use rustix::{
     mount::{UnmountFlags, unmount},
 };
 
-use crate::{config::Mount, console};
+use crate::{config::Mount, console, selinux::Labels};
 
 /// What [`mount_partition`] needs.
 pub const PARTITION_MODULES: [&str; 1] = [EXT4];
@@ -122,7 +122,7 @@ pub fn mount_image(sysroot: &OwnedFd, digest: &ComposefsDigest) -> Result<OwnedF
 }
 
 /// An overlay over `lower` whose changes go to `upper` and `work` in `state`.
-fn overlay(lower: &OwnedFd, state: &OwnedFd) -> Result<OwnedFd> {
+fn overlay(lower: &OwnedFd, state: &OwnedFd, labels: Labels) -> Result<OwnedFd> {
     for (name, mode) in [("upper", UPPER_MODE), ("work", WORK_MODE)] {
         match mkdirat(state, name, mode) {
             Ok(()) | Err(Errno::EXIST) => {}
@@ -131,6 +131,8 @@ fn overlay(lower: &OwnedFd, state: &OwnedFd) -> Result<OwnedFd> {
     }
     let upper = open_directory(state, "upper", UNTRUSTED).context("opening the overlay's upper directory")?;
     let work = open_directory(state, "work", UNTRUSTED).context("opening the overlay's work directory")?;
+    // What both layers have shows the upper one's attributes.
+    labels.take_over(lower, &upper)?;
     let path = |fd: &OwnedFd| fd_path(fd).display().to_string();
     let options = [
         MountOption::Value("lowerdir", &path(lower)),
@@ -141,21 +143,21 @@ fn overlay(lower: &OwnedFd, state: &OwnedFd) -> Result<OwnedFd> {
 }
 
 /// An overlay over `lower` whose changes stay in memory.
-fn overlay_in_memory(lower: &OwnedFd) -> Result<OwnedFd> {
+fn overlay_in_memory(lower: &OwnedFd, labels: Labels) -> Result<OwnedFd> {
     let memory = mount_virtual("tmpfs", Access::Writable, &[MountOption::Value("mode", "0755")])?;
     let state = attach_here(&memory, SCRATCH)?;
-    let overlay = overlay(lower, &state);
+    let overlay = overlay(lower, &state, labels);
     // The overlay keeps the memory; the place is free again.
     unmount(SCRATCH, UnmountFlags::DETACH).with_context(|| format!("unmounting {SCRATCH}"))?;
     overlay
 }
 
 /// Lets `/` be changed in memory, where the image wants that.
-pub fn overlay_root(new_root: OwnedFd, how: Mount) -> Result<OwnedFd> {
+pub fn overlay_root(new_root: OwnedFd, how: Mount, labels: Labels) -> Result<OwnedFd> {
     if how != Mount::Transient {
         return Ok(new_root);
     }
-    let mount = overlay_in_memory(&new_root).context("letting the root be changed in memory")?;
+    let mount = overlay_in_memory(&new_root, labels).context("letting the root be changed in memory")?;
     attach_here(&mount, NEW_ROOT)
 }
 
@@ -167,10 +169,14 @@ pub fn show_sysroot(new_root: &OwnedFd, sysroot: &OwnedFd) -> Result<()> {
     put(new_root, layout::node::SYSROOT, &mount)
 }
 
+/// Opens the image's directory at the absolute `path`.
+pub fn image_directory(new_root: &OwnedFd, path: &str) -> Result<OwnedFd> {
+    open_directory(new_root, path, ResolveFlags::IN_ROOT).with_context(|| format!("opening the image's {path}"))
+}
+
 /// Attaches `mount` at the absolute `path` of the new root.
 fn put(new_root: &OwnedFd, path: &str, mount: &OwnedFd) -> Result<()> {
-    let target =
-        open_directory(new_root, path, ResolveFlags::IN_ROOT).with_context(|| format!("opening the image's {path}"))?;
+    let target = image_directory(new_root, path)?;
     attach(mount, &target, Path::new("")).with_context(|| format!("mounting {path}"))
 }
 
@@ -179,26 +185,37 @@ fn directory(
     new_root: &OwnedFd,
     path: &str,
     how: Mount,
+    labels: Labels,
     state: impl FnOnce() -> Result<OwnedFd>,
 ) -> Result<Option<OwnedFd>> {
-    let lower = || open_directory(new_root, path, ResolveFlags::IN_ROOT).context("opening the image's");
+    let lower = || image_directory(new_root, path);
     match how {
         Mount::None => Ok(None),
-        Mount::Bind => Ok(Some(clone_tree_at(state()?, Path::new(""), Access::Writable)?)),
-        Mount::Overlay => overlay(&lower()?, &state()?).map(Some),
-        Mount::Transient => overlay_in_memory(&lower()?).map(Some),
+        Mount::Bind => {
+            let state = state()?;
+            labels.take_over_all(&lower()?, &state)?;
+            Ok(Some(clone_tree_at(state, Path::new(""), Access::Writable)?))
+        }
+        Mount::Overlay => overlay(&lower()?, &state()?, labels).map(Some),
+        Mount::Transient => overlay_in_memory(&lower()?, labels).map(Some),
     }
 }
 
 /// Makes /etc.
-pub fn mount_etc(new_root: &OwnedFd, sysroot: &OwnedFd, how: Mount, deployment: Option<DeploymentId>) -> Result<()> {
+pub fn mount_etc(
+    new_root: &OwnedFd,
+    sysroot: &OwnedFd,
+    how: Mount,
+    labels: Labels,
+    deployment: Option<DeploymentId>,
+) -> Result<()> {
     let state = || {
         let id =
             deployment.context("the image wants its /etc kept, and the loader did not say which deployment runs")?;
         let name = layout::deployment::ETC;
         ensure_beneath(sysroot, &format!("{}/{name}", layout::deployment_dir(&id)))
     };
-    match directory(new_root, "/etc", how, state).context("making /etc")? {
+    match directory(new_root, "/etc", how, labels, state).context("making /etc")? {
         Some(mount) => put(new_root, "/etc", &mount),
         None => Ok(()),
     }
@@ -217,7 +234,13 @@ fn is_ext4(partition: &Partition) -> io::Result<bool> {
 /// Makes /var: the node's directory, or the partition for it.
 ///
 /// A partition that is not plain ext4 (an encrypted one) is left to the host, which can ask for a key.
-pub fn mount_var(new_root: &OwnedFd, sysroot: &OwnedFd, how: Mount, partition: Option<&Partition>) -> Result<()> {
+pub fn mount_var(
+    new_root: &OwnedFd,
+    sysroot: &OwnedFd,
+    how: Mount,
+    labels: Labels,
+    partition: Option<&Partition>,
+) -> Result<()> {
     let mount = match (how, partition) {
         (Mount::Bind, Some(partition)) => {
             let path = &partition.path;
@@ -225,9 +248,12 @@ pub fn mount_var(new_root: &OwnedFd, sysroot: &OwnedFd, how: Mount, partition: O
                 console::info(&format!("leaving /var on {} to the host", path.display()));
                 return Ok(());
             }
-            Some(mount_device(EXT4, path, Access::Writable, &[])?)
+            let mount = mount_device(EXT4, path, Access::Writable, &[])?;
+            labels.take_over_all(&image_directory(new_root, "/var")?, &mount)?;
+            Some(mount)
         }
-        _ => directory(new_root, "/var", how, || ensure_beneath(sysroot, layout::root::VAR)).context("making /var")?,
+        _ => directory(new_root, "/var", how, labels, || ensure_beneath(sysroot, layout::root::VAR))
+            .context("making /var")?,
     };
     match mount {
         Some(mount) => {

@@ -11,4 +11,5 @@ mod metadata;
 mod minimal;
 mod published;
 mod sbom;
+mod selinux;
 mod size;

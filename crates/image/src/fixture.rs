@@ -70,7 +70,9 @@ impl Fixture {
     }
 
     pub(crate) fn rule(&self, name: &str, text: &str) {
-        fs::write(self.rules().join(name), text).unwrap();
+        let full = self.rules().join(name);
+        fs::create_dir_all(full.parent().unwrap()).unwrap();
+        fs::write(full, text).unwrap();
     }
 
     pub(crate) fn file(&self, path: &str, content: impl AsRef<[u8]>) {

@@ -33,6 +33,7 @@ mod release;
 mod rules;
 mod seal;
 mod secure_boot;
+mod selinux;
 mod survey;
 
 pub use error::SealError;

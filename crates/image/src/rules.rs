@@ -140,7 +140,9 @@ impl Rules {
         let cmdline = lines("cmdline")?;
         for line in &cmdline {
             let key = line.text.split('=').next().unwrap_or_default();
-            if [rocketos_model::cmdline::KEY, rocketos_model::cmdline::LEGACY_KEY].contains(&key) {
+            if [rocketos_model::cmdline::KEY, rocketos_model::cmdline::LEGACY_KEY, "enforcing", "selinux"]
+                .contains(&key)
+            {
                 return Err(line.error(format!("{key}= is written by sealing alone")));
             }
         }

@@ -30,6 +30,7 @@ use crate::{
     plan::Plan,
     release::Release,
     rules::{GROUPS, Rules},
+    selinux,
     survey::{Kind, Survey, survey},
 };
 
@@ -121,7 +122,8 @@ pub fn seal(
     kernel::check_config(root, &kernel_release, &rules.config)?;
     let packages = Packages::read(root, &tree)?;
     let modules = Modules::read(root, &kernel_release)?;
-    let plan = Plan::new(root, &tree, &packages, &rules, &modules)?;
+    let mut plan = Plan::new(root, &tree, &packages, &rules, &modules)?;
+    let mode = selinux::place(root, &options.rules, &mut plan)?;
     if !release.is_dev() {
         minimal(options, &plan, &packages, &rules)?;
     }
@@ -151,6 +153,7 @@ pub fn seal(
 
     let arguments: Vec<String> = std::iter::once(cmdline::argument(&tree_facts.digest))
         .chain(rules.cmdline.iter().map(|line| line.text.clone()))
+        .chain(mode.and_then(selinux::Mode::argument).map(str::to_owned))
         .collect();
     let arguments = arguments.join(" ");
     let archive = match allowed {

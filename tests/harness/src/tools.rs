@@ -1,6 +1,6 @@
 //! What the host must have: its own packages, and a folder of programs from Debian 13 used as they are.
 //!
-//! QEMU, OVMF, the registry, skopeo and umoci come from trixie whatever the host runs: they are extracted, not
+//! QEMU, OVMF, the registry, skopeo, umoci and secilc come from trixie whatever the host runs: they are extracted, not
 //! installed, and run through their own dynamic loader. So no service starts and nothing on the host changes.
 
 mod hermetic;
