@@ -27,7 +27,7 @@ const FIRST_PORT: u16 = 9001;
 const WEB_PORT: u16 = 8080;
 
 /// The questions, in the order of their ports.
-const VERBS: [&str; 11] = [
+const VERBS: [&str; 13] = [
     "state",
     "failed",
     "status",
@@ -39,6 +39,8 @@ const VERBS: [&str; 11] = [
     "forged",
     "containers",
     "services",
+    "boxed",
+    "privileged",
 ];
 
 /// The node, as its network shows it.
@@ -132,6 +134,30 @@ impl Node {
     }
 }
 
+/// What SELinux refused.
+fn denials(journal: &str) -> Vec<&str> {
+    journal.lines().filter(|line| line.contains("avc:  denied")).collect()
+}
+
+impl Node {
+    /// Root in a container, boxed or privileged, gets at nothing that outlives it.
+    fn withstands(&self, kind: &str) -> Result<()> {
+        let said = self.ask(kind, BOOT)?;
+        let tried = said.lines().filter(|line| line.starts_with("REFUSED ")).count();
+        let done: Vec<&str> = said.lines().filter(|line| line.starts_with("DONE ")).collect();
+        ensure!(done.is_empty() && tried > 10 && said.ends_with("END"), "a {kind} container: {said}");
+        Ok(())
+    }
+
+    /// Nothing that a node does by itself is refused.
+    fn is_refused_nothing(&self) -> Result<()> {
+        let journal = self.ask("journal", ASK)?;
+        let denied = denials(&journal);
+        ensure!(denied.is_empty(), "{} denials:\n{}", denied.len(), denied.join("\n"));
+        Ok(())
+    }
+}
+
 fn free_port() -> Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
@@ -177,6 +203,12 @@ fn containers_outlive_an_update_of_a_node_without_a_shell() -> Result<()> {
         Ok(())
     })?;
 
+    node.is_refused_nothing()?;
+    progress.step("attacks from containers", || {
+        node.withstands("boxed")?;
+        node.withstands("privileged")
+    })?;
+
     progress.step("upgrade", || -> Result<()> {
         made.tag(&fixture, VERSIONS[1])?;
         let said: Value = serde_json::from_str(&node.ask("upgrade", UPGRADE)?).context("parsing what upgrade said")?;
@@ -189,7 +221,7 @@ fn containers_outlive_an_update_of_a_node_without_a_shell() -> Result<()> {
         node.starts(starts)?;
         node.is_well(VERSIONS[1])?;
         ensure!(node.page("first", BOOT)? == first, "the volume is another");
-        Ok(())
+        node.is_refused_nothing()
     })?;
 
     node.once("poweroff", ASK)?;
