@@ -1,5 +1,6 @@
 //! `test`: all tests, in sections with durations.
 
+mod beside;
 mod fuzz;
 mod rounds;
 
@@ -40,6 +41,10 @@ const FUZZ: &str = "fuzz";
 const TRUST: &str = "trust";
 /// Sections of `rocketos-tests` that need no images of ours.
 const WITHOUT_IMAGES: [&str; 2] = ["harness", TRUST];
+
+/// Sections that run beside those of machines, which leave a processor idle half of the time: none of them uses what the
+/// machines share.
+const BESIDE: [&str; 3] = ["harness", TRUST, "image"];
 
 /// Bytes that a whole run takes: half of it images and what they are built from, in podman's storage.
 const ROOM: u64 = 40 << 30;
@@ -90,19 +95,31 @@ pub fn run(args: &Args) -> Result<()> {
         Images::new(&progress).foundation()?;
         Fixture::ready(&progress)?;
     }
-    for (name, title) in present {
-        section(title);
-        progress.step(title, || {
-            let mut words = vec!["-p", "rocketos-tests", "--test", name, "--", "--nocapture", "--test-threads=1"];
-            if args.long {
-                words.push("--include-ignored");
+    let of = |name: &str| {
+        let mut words = vec!["-p", "rocketos-tests", "--test", name, "--", "--nocapture", "--test-threads=1"];
+        if args.long {
+            words.push("--include-ignored");
+        }
+        let run = cargo(&words);
+        // Plain HTTP only: reading the system's authorities for each registry would take half of the time.
+        if name == TRUST { run.env("SSL_CERT_FILE", "/dev/null").env("SSL_CERT_DIR", "/") } else { run }
+    };
+    let alone = present.iter().all(|(name, _)| BESIDE.contains(name));
+    let (beside, machines): (Vec<_>, Vec<_>) =
+        present.into_iter().partition(|(name, _)| !alone && BESIDE.contains(name));
+    std::thread::scope(|scope| {
+        let beside: Vec<_> = beside.into_iter().map(|(name, title)| (title, of(name))).collect();
+        let beside = scope.spawn(move || beside::run(beside));
+        let mut outcome = Ok(());
+        for (name, title) in machines {
+            section(title);
+            outcome = progress.step(title, || of(name).attached());
+            if outcome.is_err() {
+                break;
             }
-            let run = cargo(&words);
-            // Plain HTTP only: reading the system's authorities for each registry would take half of the time.
-            let run = if name == &TRUST { run.env("SSL_CERT_FILE", "/dev/null").env("SSL_CERT_DIR", "/") } else { run };
-            run.attached()
-        })?;
-    }
+        }
+        beside::tell(beside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), &progress).and(outcome)
+    })?;
     if args.long && chosen(MACHINES) {
         section("machines that fail, again");
         rounds::run(&progress, &tools, |shape| {

@@ -52,6 +52,11 @@ impl Progress {
         outcome
     }
 
+    /// Counts a step that was done elsewhere.
+    pub fn took(&self, name: &str, time: Duration) {
+        self.done.borrow_mut().push((name.to_owned(), time));
+    }
+
     /// Says one thing on a line of its own.
     pub fn say(&self, text: &str) {
         eprintln!("   {text}");
