@@ -123,11 +123,12 @@ pub fn seal(
     let packages = Packages::read(root, &tree)?;
     let modules = Modules::read(root, &kernel_release)?;
     let mut plan = Plan::new(root, &tree, &packages, &rules, &modules)?;
-    let mode = selinux::place(root, &options.rules, &mut plan)?;
     if !release.is_dev() {
         minimal(options, &plan, &packages, &rules)?;
     }
     binaries::check(root, &plan.kept, &packages, &rules.binaries)?;
+    // What is placed is not the root's: it comes after the checks of what is.
+    let mode = selinux::place(root, &options.rules, &mut plan)?;
 
     let newest = options.newest.unwrap_or_else(|| newest(&plan.kept));
     let sbom = cdx::document(root, &packages, &plan, &release, newest)?;
