@@ -110,7 +110,7 @@ pub fn seal(options: &SealOptions, progress: &dyn Progress) -> Result<SealFacts,
     let packages = Packages::read(root, &tree)?;
     let modules = Modules::read(root, &kernel_release)?;
     let mut plan = Plan::new(root, &tree, &packages, &rules, &modules)?;
-    let mode = selinux::place(root, &options.rules, &mut plan)?;
+    let mode = selinux::place(root, &options.rules, &release, &mut plan)?;
     if !release.is_dev() {
         minimal(options, &plan, &packages, &rules)?;
     }
