@@ -81,6 +81,8 @@ const VIOLATIONS: &[&str] = &[
     "(allow spc_t etc_t (file (write)))",
     "(allow spc_t run_t (file (create)))",
     "(allow container_t var_t (file (open)))",
+    "(allow container_t container_var_lib_t (dir (search)))",
+    "(allow spc_t container_var_lib_t (dir (search)))",
     "(allow container_t memory_t (file (relabelto)))",
     "(allow container_t helper_t (file (write)))",
     "(allow spc_t helper_t (file (write)))",

@@ -128,7 +128,7 @@ pub fn seal(
     }
     binaries::check(root, &plan.kept, &packages, &rules.binaries)?;
     // What is placed is not the root's: it comes after the checks of what is.
-    let mode = selinux::place(root, &options.rules, &mut plan)?;
+    let mode = selinux::place(root, &options.rules, &release, &mut plan)?;
 
     let newest = options.newest.unwrap_or_else(|| newest(&plan.kept));
     let sbom = cdx::document(root, &packages, &plan, &release, newest)?;

@@ -13,6 +13,7 @@ use crate::{
     error::read_text,
     output::FOLDER_MTIME,
     plan::{Plan, folder},
+    release::{DEV, Release},
     survey::{Entry, Kind},
 };
 
@@ -61,7 +62,9 @@ impl Mode {
 }
 
 /// Places the policy of `rules` in the image; absent where these rules have none.
-pub(crate) fn place(root: &Path, rules: &Path, plan: &mut Plan) -> Result<Option<Mode>, SealError> {
+///
+/// Only the variant for people who look around may go on after a violation.
+pub(crate) fn place(root: &Path, rules: &Path, release: &Release, plan: &mut Plan) -> Result<Option<Mode>, SealError> {
     let tree = rules.join(TREE);
     if !tree.is_dir() {
         return Ok(None);
@@ -79,7 +82,14 @@ pub(crate) fn place(root: &Path, rules: &Path, plan: &mut Plan) -> Result<Option
         Some(content) => String::from_utf8_lossy(content).into_owned(),
         None => read_text(root, CONFIG, CONFIG_BYTES)?.unwrap_or_default(),
     };
-    Mode::parse(&config).map(Some)
+    let mode = Mode::parse(&config)?;
+    if mode == Mode::Permissive && !release.is_dev() {
+        return Err(SealError::malformed(
+            CONFIG,
+            format!("only images with VARIANT_ID={DEV} may be permissive; expected SELINUX=enforcing"),
+        ));
+    }
+    Ok(Some(mode))
 }
 
 /// Puts the file `from` at `path` of the image.
@@ -139,6 +149,11 @@ mod tests {
         let fixture = with_policy();
         fixture.file(CONFIG, "SELINUX=permissive\nSELINUXTYPE=rocketos\n");
         fixture.file("usr/lib/rocketos/selinux/policy", "allows everything");
+        assert_eq!(
+            fixture.refusal(),
+            "/etc/selinux/config: only images with VARIANT_ID=dev may be permissive; expected SELINUX=enforcing"
+        );
+        fixture.file("usr/lib/os-release", "ID=rocketos\nVERSION_ID=13\nVARIANT_ID=dev\nIMAGE_VERSION=7\n");
         let (output, _) = fixture.seal("out");
         assert!(!cmdline(&output).contains("enforcing"));
         let image = fixture.image(&output);
