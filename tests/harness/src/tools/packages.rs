@@ -35,6 +35,7 @@ const NEEDED: &[(&str, &str)] = &[
     ("iproute2", "ip"),
     ("util-linux", "/usr/bin/unshare"),
     ("e2fsprogs", "/usr/sbin/debugfs"),
+    ("dosfstools", "/usr/sbin/mkfs.vfat"),
     ("systemd", "/usr/bin/systemd-analyze"),
     ("debian-archive-keyring", "/usr/share/keyrings/debian-archive-keyring.gpg"),
     ("ca-certificates", "/etc/ssl/certs/ca-certificates.crt"),
