@@ -211,7 +211,8 @@ fn containers_outlive_an_update_of_a_node_without_a_shell() -> Result<()> {
 
     progress.step("upgrade", || -> Result<()> {
         made.tag(&fixture, VERSIONS[1])?;
-        let said: Value = serde_json::from_str(&node.ask("upgrade", UPGRADE)?).context("parsing what upgrade said")?;
+        let said = node.ask("upgrade", UPGRADE)?;
+        let said: Value = serde_json::from_str(&said).with_context(|| format!("parsing what upgrade said: {said}"))?;
         ensure!(said["outcome"] == "staged", "{said}");
         Ok(())
     })?;

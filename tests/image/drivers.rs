@@ -50,6 +50,8 @@ const EXCUSED: &[(&str, &str)] = &[
     ("qla2xxx", "likewise"),
     ("toshsd", "a reader of cards"),
     ("via_sdmmc", "likewise"),
+    ("vub300", "likewise"),
+    ("ushc", "likewise"),
     ("ums_", "likewise"),
 ];
 
