@@ -211,8 +211,10 @@ fn containers_outlive_an_update_of_a_node_without_a_shell() -> Result<()> {
 
     progress.step("upgrade", || -> Result<()> {
         made.tag(&fixture, VERSIONS[1])?;
-        let said = node.ask("upgrade", UPGRADE)?;
-        let said: Value = serde_json::from_str(&said).with_context(|| format!("parsing what upgrade said: {said}"))?;
+        let said = node.once("upgrade", UPGRADE)?;
+        let Ok(said) = serde_json::from_str::<Value>(&said) else {
+            bail!("upgrade said '{said}'; the journal ends with:\n{}", tail(&node.once("journal", ASK)?));
+        };
         ensure!(said["outcome"] == "staged", "{said}");
         Ok(())
     })?;
