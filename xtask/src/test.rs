@@ -13,7 +13,7 @@ use rocketos_tests::fixture::{Fixture, READY};
 use rocketos_tests::{Images, Progress, Tools, paths};
 
 /// What one section may take.
-const SECTION: Duration = Duration::from_secs(3600);
+const SECTION: Duration = Duration::from_secs(4800);
 /// What the sections of `--long` may take each.
 const LONG_SECTION: Duration = Duration::from_secs(12 * 3600);
 /// Tells the tests that hours may pass.
@@ -42,8 +42,8 @@ const TRUST: &str = "trust";
 /// Sections of `rocketos-tests` that need no images of ours.
 const WITHOUT_IMAGES: [&str; 2] = ["harness", TRUST];
 
-/// Sections that run beside those of machines, which leave a processor idle half of the time: none of them uses what the
-/// machines share.
+/// Sections that run beside those of machines, as the units do: machines leave a processor idle half of the time, and none of
+/// these uses what they share.
 const BESIDE: [&str; 3] = ["harness", TRUST, "image"];
 
 /// Bytes that a whole run takes: half of it images and what they are built from, in podman's storage.
@@ -82,13 +82,6 @@ pub fn run(args: &Args) -> Result<()> {
         let run = run.env("RUST_BACKTRACE", "0");
         if args.long { run.env(LONG, "1") } else { run }
     };
-    if chosen(UNITS) {
-        section("units and commands");
-        progress.step("units and commands", || {
-            cargo(&["--workspace", "--exclude", "rocketos-tests"]).attached()?;
-            cargo(&["-p", "rocketos-tests", "--lib"]).attached()
-        })?;
-    }
     let present: Vec<_> = SECTIONS.iter().filter(|(name, _)| chosen(name) && exists(name)).collect();
     if present.iter().any(|(name, _)| !WITHOUT_IMAGES.contains(name)) {
         section("images for the tests");
@@ -104,16 +97,21 @@ pub fn run(args: &Args) -> Result<()> {
         // Plain HTTP only: reading the system's authorities for each registry would take half of the time.
         if name == TRUST { run.env("SSL_CERT_FILE", "/dev/null").env("SSL_CERT_DIR", "/") } else { run }
     };
-    let alone = present.iter().all(|(name, _)| BESIDE.contains(name));
-    let (beside, machines): (Vec<_>, Vec<_>) =
-        present.into_iter().partition(|(name, _)| !alone && BESIDE.contains(name));
+    let units = [
+        ("units and commands", cargo(&["--workspace", "--exclude", "rocketos-tests"])),
+        ("units of the harness", cargo(&["-p", "rocketos-tests", "--lib"])),
+    ];
+    let sections = present.into_iter().map(|(name, title)| (BESIDE.contains(name), *title, of(name)));
+    let units = units.into_iter().filter(|_| chosen(UNITS)).map(|(title, run)| (true, title, run));
+    let all: Vec<_> = units.chain(sections).collect();
+    let alone = all.iter().all(|(beside, ..)| *beside);
+    let (beside, machines): (Vec<_>, Vec<_>) = all.into_iter().partition(|(beside, ..)| !alone && *beside);
     std::thread::scope(|scope| {
-        let beside: Vec<_> = beside.into_iter().map(|(name, title)| (title, of(name))).collect();
-        let beside = scope.spawn(move || beside::run(beside));
+        let beside = scope.spawn(move || beside::run(beside.into_iter().map(|(_, title, run)| (title, run))));
         let mut outcome = Ok(());
-        for (name, title) in machines {
+        for (_, title, run) in machines {
             section(title);
-            outcome = progress.step(title, || of(name).attached());
+            outcome = progress.step(title, || run.attached());
             if outcome.is_err() {
                 break;
             }

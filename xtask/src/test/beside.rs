@@ -14,7 +14,7 @@ pub(super) struct Ended {
 }
 
 /// Runs sections up to the first that fails.
-pub(super) fn run(sections: Vec<(&'static str, Run)>) -> Vec<Ended> {
+pub(super) fn run(sections: impl Iterator<Item = (&'static str, Run)>) -> Vec<Ended> {
     let mut all = Vec::new();
     for (title, run) in sections {
         let began = Instant::now();
