@@ -1,13 +1,14 @@
 //! `test`: all tests, in sections with durations.
 
 mod beside;
+mod causes;
 mod fuzz;
 mod rounds;
 
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use rocketos_tests::command::Run;
 use rocketos_tests::fixture::{Fixture, READY};
 use rocketos_tests::{Images, Progress, Tools, paths};
@@ -111,12 +112,20 @@ pub fn run(args: &Args) -> Result<()> {
         let mut outcome = Ok(());
         for (_, title, run) in machines {
             section(title);
-            outcome = progress.step(title, || run.attached());
+            outcome = progress.step(title, || {
+                let (well, printed) = run.echoed()?;
+                ensure!(well, "failed: {title}\n{}", causes::of(&printed));
+                Ok(())
+            });
             if outcome.is_err() {
                 break;
             }
         }
-        beside::tell(beside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), &progress).and(outcome)
+        let told = beside::tell(beside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), &progress);
+        match (told, outcome) {
+            (Err(beside), Err(machines)) => Err(machines.context(format!("{beside:#}"))),
+            (told, outcome) => told.and(outcome),
+        }
     })?;
     if args.long && chosen(MACHINES) {
         section("machines that fail, again");

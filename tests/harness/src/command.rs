@@ -2,9 +2,10 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -13,6 +14,8 @@ use anyhow::{Context, Result, bail};
 pub const DEFAULT_LIMIT: Duration = Duration::from_secs(300);
 /// How often a running program is looked at.
 const POLL: Duration = Duration::from_millis(20);
+/// How long what a program wrote last may take to arrive, once it has ended.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How much of a failed program's output its error shows, in bytes from the end.
 const SHOWN_TAIL: usize = 4000;
 
@@ -97,6 +100,37 @@ impl Run {
         }
     }
 
+    /// Runs it with its output going straight to this process's own, and returns whether it went well and what it wrote to
+    /// standard error.
+    ///
+    /// # Errors
+    /// It does not start, or takes longer than its limit.
+    pub fn echoed(self) -> Result<(bool, String)> {
+        if self.print {
+            eprintln!("+ {}", self.line());
+        }
+        let mut command = self.command();
+        command.stderr(Stdio::piped());
+        let mut child = command.spawn().with_context(|| format!("starting {}", self.line()))?;
+        let from = child.stderr.take().context("a program without standard error")?;
+        let kept = Arc::new(Mutex::new(Vec::new()));
+        let echo = std::thread::spawn({
+            let kept = Arc::clone(&kept);
+            move || echo(from, &kept)
+        });
+        let status = wait(&mut child, self.limit)?;
+        let ended = Instant::now();
+        // A program that it left behind may hold the pipe open.
+        while !echo.is_finished() && ended.elapsed() < LAST_WORDS {
+            std::thread::sleep(POLL);
+        }
+        let text = String::from_utf8_lossy(&kept.lock().unwrap_or_else(PoisonError::into_inner)).into_owned();
+        match status {
+            Some(status) => Ok((status.success(), text)),
+            None => bail!("{} did not end within {} s", self.line(), self.limit.as_secs()),
+        }
+    }
+
     /// Runs it and returns its standard output; a failure shows the end of everything it wrote.
     pub fn output(self) -> Result<String> {
         let (status, stdout, stderr) = self.outcome()?;
@@ -164,6 +198,16 @@ pub fn tail(text: &str) -> &str {
         from += 1;
     }
     &text[from..]
+}
+
+/// Copies what a program writes to this process's standard error, and keeps it.
+fn echo(mut from: impl Read, kept: &Mutex<Vec<u8>>) {
+    let mut buffer = [0; 8192];
+    while let Ok(read @ 1..) = from.read(&mut buffer) {
+        // Whoever closed our standard error does not want to see it.
+        let _ = std::io::stderr().write_all(&buffer[..read]);
+        kept.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&buffer[..read]);
+    }
 }
 
 fn slurp(file: &mut File) -> Result<String> {

@@ -13,10 +13,15 @@ const RESULTS: &str = "docs/results";
 /// Writes a page of its own for today and `kind`: a heading, which gets the date, and what is below it. Returns where it is.
 pub fn write(kind: &str, heading: &str, text: &str) -> Result<PathBuf> {
     let date = Run::new("date").args(["-u", "+%F"]).output()?.trim().to_owned();
-    let folder = paths::workspace().join(RESULTS);
-    std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
-    let file = folder.join(format!("{date}-{kind}.md"));
+    let file = kept(&format!("{date}-{kind}"))?;
     std::fs::write(&file, format!("# {heading}, {date}\n\n{text}"))
         .with_context(|| format!("writing {}", file.display()))?;
     Ok(file)
+}
+
+/// Where the page of a kind is that one run after the other adds to; its folder is made.
+pub fn kept(kind: &str) -> Result<PathBuf> {
+    let folder = paths::workspace().join(RESULTS);
+    std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+    Ok(folder.join(format!("{kind}.md")))
 }

@@ -6,11 +6,19 @@ use anyhow::{Context, Result, bail};
 use rocketos_tests::Progress;
 use rocketos_tests::command::Run;
 
+use super::causes;
+
 /// What came of a section.
 pub(super) struct Ended {
     title: &'static str,
     took: Duration,
-    printed: Result<(bool, String)>,
+    outcome: Result<Outcome>,
+}
+
+struct Outcome {
+    well: bool,
+    out: String,
+    err: String,
 }
 
 /// Runs sections up to the first that fails.
@@ -18,9 +26,9 @@ pub(super) fn run(sections: impl Iterator<Item = (&'static str, Run)>) -> Vec<En
     let mut all = Vec::new();
     for (title, run) in sections {
         let began = Instant::now();
-        let printed = run.outcome().map(|(status, out, err)| (status.success(), format!("{err}{out}")));
-        let well = matches!(printed, Ok((true, _)));
-        all.push(Ended { title, took: began.elapsed(), printed });
+        let outcome = run.outcome().map(|(status, out, err)| Outcome { well: status.success(), out, err });
+        let well = matches!(outcome, Ok(Outcome { well: true, .. }));
+        all.push(Ended { title, took: began.elapsed(), outcome });
         if !well {
             break;
         }
@@ -30,12 +38,12 @@ pub(super) fn run(sections: impl Iterator<Item = (&'static str, Run)>) -> Vec<En
 
 /// Shows what they printed; an error where one failed.
 pub(super) fn tell(all: Vec<Ended>, progress: &Progress) -> Result<()> {
-    for Ended { title, took, printed } in all {
+    for Ended { title, took, outcome } in all {
         println!("\n== {title} (beside the machines)");
-        let (well, text) = printed.with_context(|| format!("running: {title}"))?;
-        print!("{text}");
+        let Outcome { well, out, err } = outcome.with_context(|| format!("running: {title}"))?;
+        print!("{err}{out}");
         if !well {
-            bail!("failed: {title}");
+            bail!("failed: {title}\n{}", causes::of(&err));
         }
         progress.took(title, took);
     }

@@ -1,9 +1,11 @@
 //! `test --long fuzz`: libFuzzer on every target, resumable.
 //!
 //! The engine is compiled with coverage by a stable compiler into a folder of its own. Time is CPU time, counted in
-//! slices; a run that is stopped loses at most one slice of each target. See [`journal`] for what is kept.
+//! slices; a run that is stopped loses at most one slice of each target. See [`journal`] for what is kept,
+//! and [`page`] for what is committed.
 
 mod journal;
+mod page;
 
 use std::{
     collections::VecDeque,
@@ -19,6 +21,7 @@ use anyhow::{Context, Result, bail};
 use rocketos_tests::{Progress, command::Run, paths};
 
 use self::journal::{Journal, Slice};
+use self::page::Page;
 
 /// CPU time of each target.
 const BUDGET: Duration = Duration::from_secs(30 * 60);
@@ -47,7 +50,7 @@ const CORPORA: &str = "tests/fuzz/corpus";
 /// What the build may take.
 const BUILD: Duration = Duration::from_secs(2 * 3600);
 
-/// Gives every target its time, then writes the result.
+/// Gives every target that is due its time, and writes what came of it.
 pub(super) fn run(progress: &Progress) -> Result<()> {
     let number =
         |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().with_context(|| format!("{name}={text}")));
@@ -56,13 +59,21 @@ pub(super) fn run(progress: &Progress) -> Result<()> {
     let jobs = number(JOBS).transpose()?.unwrap_or(cores).max(1);
     let engine = progress.step("compiling the fuzz targets", build)?;
     let journal = Journal::open(&engine, budget)?;
-    let targets = targets()?;
+    let page = Page::open(budget)?;
+    let targets: Vec<_> = targets()?.into_iter().filter(|target| !page.has(target)).collect();
     let queue = Mutex::new(VecDeque::from(targets.clone()));
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
     let (says, said) = mpsc::channel();
     let work = |says: mpsc::Sender<String>| -> Result<()> {
         while let Some(target) = next() {
-            let how = fuzz(&engine, &journal, &target)?;
+            let done = fuzz(&engine, &journal, &target)?;
+            let how = if done.found {
+                format!("{target}: a finding is open")
+            } else {
+                page.add(&target, &done, &journal.found(&target)?)?;
+                journal.forget(&target)?;
+                format!("{target}: {} executions in {:.0} s", done.executions, done.cpu.as_secs_f64())
+            };
             // Who listens goes last.
             let _ = says.send(how);
         }
@@ -82,7 +93,6 @@ pub(super) fn run(progress: &Progress) -> Result<()> {
     if !found.is_empty() {
         bail!("these inputs are findings; mend what they show and put them into {CORPORA}:\n  {}", found.join("\n  "));
     }
-    progress.say(&format!("written: {}", journal.finish(&targets)?.display()));
     Ok(())
 }
 
@@ -113,16 +123,14 @@ fn targets() -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Runs a target until its time is used up or it finds something; says how it went.
-fn fuzz(engine: &Path, journal: &Journal, target: &str) -> Result<String> {
+/// Runs a target until its time is used up or it finds something.
+fn fuzz(engine: &Path, journal: &Journal, target: &str) -> Result<Slice> {
     loop {
         let done = journal.total(target)?;
-        if done.found {
-            return Ok(format!("{target}: a finding is open"));
+        let left = journal.budget.saturating_sub(done.cpu);
+        if done.found || left.is_zero() {
+            return Ok(done);
         }
-        let Some(left) = journal.budget.checked_sub(done.cpu).filter(|left| !left.is_zero()) else {
-            return Ok(format!("{target}: {} executions in {:.0} s", done.executions, done.cpu.as_secs_f64()));
-        };
         let wall = left.min(SLICE).max(Duration::from_secs(1));
         let slice = slice(engine, journal, target, wall).with_context(|| format!("fuzzing {target}"))?;
         journal.add(target, &slice)?;

@@ -1,24 +1,23 @@
-//! The memory of fuzzing: slices that are done are not done again, and the whole is written down with its date.
+//! The memory of fuzzing on this machine: slices that are done are not done again.
 //!
 //! ```text
 //! target/work/long/fuzz/
 //!   <parsers>/<target>        one line for each slice with this very program
 //!   <target>/corpus           inputs, kept from one program to the next
 //!   <target>/findings         what crashed, the last log
-//!   findings                  one line for each finding since the last result
+//!   findings                  one line for each finding that is not on the page yet
 //! ```
 
 use std::{
-    collections::BTreeMap,
-    fmt::Write as _,
     fs::{self, File},
     io::{ErrorKind, Write as _},
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
 use anyhow::{Context, Result};
-use rocketos_tests::{command::Run, paths, results};
+use rocketos_tests::{command::Run, paths};
 
 /// Hexadecimal digits of the program's digest that name it.
 const DIGITS: usize = 16;
@@ -34,7 +33,7 @@ pub(super) struct Slice {
     pub(super) corpus: u64,
     pub(super) found: bool,
     /// What a finding is.
-    what: String,
+    pub(super) what: String,
 }
 
 impl Slice {
@@ -86,6 +85,8 @@ pub(super) struct Journal {
     top: PathBuf,
     parsers: String,
     pub(super) budget: Duration,
+    /// Held by who writes the file of findings, which all targets share.
+    findings: Mutex<()>,
 }
 
 impl Journal {
@@ -95,7 +96,7 @@ impl Journal {
         let parsers = digest.get(..DIGITS).context("sha256sum says no digest")?.to_owned();
         let top = paths::work().join("long/fuzz");
         make(&top.join(&parsers))?;
-        Ok(Self { top, parsers, budget })
+        Ok(Self { top, parsers, budget, findings: Mutex::new(()) })
     }
 
     /// The folder of a target's inputs.
@@ -120,6 +121,7 @@ impl Journal {
     /// Keeps one more.
     pub(super) fn add(&self, target: &str, slice: &Slice) -> Result<()> {
         if slice.found {
+            let _writing = self.findings.lock().unwrap_or_else(PoisonError::into_inner);
             append(&self.top.join("findings"), &format!("{target} {}\n", slice.what))?;
         }
         append(&self.slices(target), &slice.line())
@@ -136,47 +138,20 @@ impl Journal {
         Ok(found)
     }
 
-    /// Writes the result into the checkout; returns where it is.
-    pub(super) fn finish(&self, targets: &[String]) -> Result<PathBuf> {
-        let commit = Run::new("git").args(["describe", "--always", "--dirty", "--abbrev=12"]).output()?;
-        let compiler = Run::new("rustc").arg("--version").output()?;
-        let findings = self.top.join("findings");
-        let found = text(&findings)?;
-        let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
-        for line in found.lines() {
-            *counts.entry(line.split(' ').next().unwrap_or_default()).or_default() += 1;
-        }
-        let mut page = format!(
-            "Commit `{}`, {:.1} CPU-minutes for each of {} targets, libFuzzer, {}, overflow checks \
-             and debug\nassertions on; an input may take 5 s and all of them 512 MiB. Coverage is libFuzzer's count of edges \
-             of the whole program,\nthe corpus what it kept. Findings are those since the result before, all mended.\n\n\
-             | target | CPU-minutes | executions | coverage | corpus | findings |\n|---|---|---|---|---|---|\n",
-            commit.trim(),
-            minutes(self.budget),
-            targets.len(),
-            compiler.trim(),
-        );
-        for target in targets {
-            let Slice { cpu, executions, coverage, corpus, .. } = self.total(target)?;
-            let found = counts.get(target.as_str()).copied().unwrap_or(0);
-            writeln!(page, "| {target} | {:.1} | {executions} | {coverage} | {corpus} | {found} |", minutes(cpu))?;
-        }
-        if !found.is_empty() {
-            page.push_str("\nWhat was found:\n\n");
-            found.lines().try_for_each(|line| writeln!(page, "* {line}"))?;
-        }
-        let file = results::write("fuzz", "Fuzzing", &page)?;
-        match fs::remove_file(&findings) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                Err(error).with_context(|| format!("removing {}", findings.display()))
-            }
-            _ => Ok(file),
-        }
+    /// What was found in a target since its last row on the page.
+    pub(super) fn found(&self, target: &str) -> Result<Vec<String>> {
+        let start = format!("{target} ");
+        let found = text(&self.top.join("findings"))?;
+        Ok(found.lines().filter_map(|line| Some(format!("{target}: {}", line.strip_prefix(&start)?))).collect())
     }
-}
 
-fn minutes(time: Duration) -> f64 {
-    time.as_secs_f64() / 60.0
+    /// Forgets what was found in a target: it stands on the page.
+    pub(super) fn forget(&self, target: &str) -> Result<()> {
+        let _writing = self.findings.lock().unwrap_or_else(PoisonError::into_inner);
+        let (start, file) = (format!("{target} "), self.top.join("findings"));
+        let left: String = text(&file)?.split_inclusive('\n').filter(|line| !line.starts_with(&start)).collect();
+        fs::write(&file, left).with_context(|| format!("writing {}", file.display()))
+    }
 }
 
 fn make(folder: &Path) -> Result<PathBuf> {
