@@ -5,6 +5,7 @@ mod health;
 mod keys;
 mod release;
 mod report;
+mod selinux;
 
 use std::path::PathBuf;
 
@@ -15,6 +16,7 @@ pub use health::*;
 pub use keys::*;
 pub use release::*;
 pub use report::*;
+pub use selinux::*;
 
 /// Installs, upgrades, proves and rolls back Rocket OS.
 #[derive(Debug, Parser)]
@@ -58,6 +60,9 @@ pub enum Verb {
     /// Look at images, and make them.
     #[command(subcommand)]
     Image(Image),
+    /// Read what SELinux refused.
+    #[command(subcommand)]
+    Selinux(Selinux),
     /// Draw what happened.
     #[command(subcommand)]
     Report(Report),
@@ -431,4 +436,6 @@ pub enum Internal {
     Grow,
     /// Start a scrub when the kernel speaks of damage.
     WatchVerity,
+    /// Do what the client on standard input asks.
+    Serve,
 }

@@ -24,6 +24,7 @@ mod pull;
 mod report;
 mod scrub;
 mod trust;
+mod updater;
 mod verify;
 mod watch;
 
@@ -35,8 +36,12 @@ fn main() -> ExitCode {
     // Layers come in on several threads, and what they leave serves the image that is made of them.
     rocketos_deploy::share_one_heap();
     let args = args::Args::parse();
-    match commands::run(args) {
-        Ok(()) => ExitCode::SUCCESS,
+    let done = updater::ask(&args).and_then(|asked| match asked {
+        Some(code) => Ok(code),
+        None => commands::run(args).map(|()| ExitCode::SUCCESS),
+    });
+    match done {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("rocketctl: {}", exit::chain(&error));
             exit::code(&error)

@@ -58,13 +58,69 @@ pub struct Reporter {
 impl Reporter {
     /// As the command line asks.
     pub fn new(args: &args::Progress) -> anyhow::Result<Self> {
+        let reporter = Self::of_another(args)?;
+        reporter.send(&json!({ "type": "Start", "version": STREAM_VERSION }));
+        Ok(reporter)
+    }
+
+    /// As the command line asks, of what another process does: it sends the events that are replayed here.
+    pub fn of_another(args: &args::Progress) -> anyhow::Result<Self> {
         let bars = (!args.quiet && std::io::stderr().is_terminal()).then(MultiProgress::new);
         // A terminal that cannot draw gets lines.
         let bars = bars.filter(|bars| !bars.is_hidden());
         let stream = args.progress_fd.map(open_stream).transpose()?;
-        let reporter = Self { quiet: args.quiet, bars, stream: stream.map(Mutex::new), state: Mutex::default() };
-        reporter.send(&json!({ "type": "Start", "version": STREAM_VERSION }));
-        Ok(reporter)
+        Ok(Self { quiet: args.quiet, bars, stream: stream.map(Mutex::new), state: Mutex::default() })
+    }
+
+    /// Whether anybody sees an event.
+    pub fn shows_events(&self) -> bool {
+        self.bars.is_some() || self.stream.is_some()
+    }
+
+    /// Shows an event of another process, and hands it on.
+    pub fn replay(&self, event: &Value) {
+        self.send(event);
+        let Some(bars) = &self.bars else { return };
+        match event["type"].as_str() {
+            Some("ProgressSteps") => {
+                let what = event["description"].as_str().unwrap_or_default();
+                // A terminal that is gone is no reason to stop.
+                let _ = bars.println(format!("{what} …"));
+            }
+            Some("ProgressBytes") => {
+                event["subtasks"].as_array().into_iter().flatten().for_each(|layer| self.replay_layer(layer));
+            }
+            _ => {}
+        }
+    }
+
+    /// Moves the bar of a layer to where an event has it.
+    fn replay_layer(&self, event: &Value) {
+        let Some(digest) = event["id"].as_str().and_then(|id| id.parse::<BlobDigest>().ok()) else { return };
+        let number = |name: &str| event[name].as_u64().unwrap_or(0);
+        let (size, done) = (number("bytesTotal"), number("bytes"));
+        let Ok(mut state) = self.state.lock() else { return };
+        if !state.layers.contains_key(&digest) {
+            let cached = number("bytesCached") >= size;
+            let bar = if cached { None } else { self.bar(&digest, size) };
+            state.add(Layer { digest, bar, size, done, cached, announced: done });
+        }
+        if let Some(bar) =
+            state.layers.get(&digest).and_then(|layer| layer.bar.as_ref()).filter(|bar| !bar.is_finished())
+        {
+            bar.set_position(done);
+            if done >= size {
+                bar.finish_and_clear();
+            }
+        }
+    }
+
+    /// Prints beside the bars.
+    pub fn beside(&self, print: impl FnOnce()) {
+        match &self.bars {
+            Some(bars) => bars.suspend(print),
+            None => print(),
+        }
     }
 
     /// Says what is done now.

@@ -27,7 +27,7 @@ const FIRST_PORT: u16 = 9001;
 const WEB_PORT: u16 = 8080;
 
 /// The questions, in the order of their ports.
-const VERBS: [&str; 13] = [
+const VERBS: [&str; 15] = [
     "state",
     "failed",
     "status",
@@ -41,6 +41,8 @@ const VERBS: [&str; 13] = [
     "services",
     "boxed",
     "privileged",
+    "asked",
+    "explained",
 ];
 
 /// The node, as its network shows it.
@@ -208,6 +210,11 @@ fn containers_outlive_an_update_of_a_node_without_a_shell() -> Result<()> {
         node.withstands("boxed")?;
         node.withstands("privileged")
     })?;
+    let explained = node.ask("explained", ASK)?;
+    let promise = "no rule may ever allow it: Only guardians write store";
+    ensure!(explained.contains("container_t: a container") && explained.contains(promise), "explained: {explained}");
+    let asked = node.ask("asked", ASK)?;
+    ensure!(asked.contains("does not let system_u:system_r:service_t:s0 change a node"), "a service asked: {asked}");
 
     progress.step("upgrade", || -> Result<()> {
         made.tag(&fixture, VERSIONS[1])?;

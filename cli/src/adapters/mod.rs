@@ -9,12 +9,14 @@
 //! | `systemctl` | rebooting, starting a scrub, and what systemd says of units and of itself |
 //! | those of health checks | checks of the kind `command`, and greenboot's |
 //! | the one of `--signer` or `exec:` | signing with a key that is not in a file |
+//! | `rocketctl` itself | a verb that the updater was asked for |
 //! | `pkcs11-tool` | signing with a key in a token |
 //!
 //! (`skopeo`, which containers-image-proxy starts to read `containers-storage:`, is the other; see `rocketos-oci`.)
 
 pub mod checker;
 pub mod fsck;
+pub mod itself;
 pub mod journalctl;
 pub mod nft;
 pub mod repart;

@@ -16,6 +16,7 @@ mod release;
 mod report;
 mod rollback;
 mod scrub;
+mod selinux;
 mod status;
 mod verify;
 
@@ -38,6 +39,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Verb::Firewall(verb) => firewall::run(&verb),
         Verb::Scrub(verb) => scrub::run(&verb),
         Verb::Verify(verb) => verify::run(&verb),
+        Verb::Selinux(verb) => selinux::run(&verb),
         Verb::Image(verb) => image::run(&verb),
         Verb::Report(verb) => report::run(&verb),
         Verb::Release(verb) => release::run(&verb),

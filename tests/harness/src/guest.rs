@@ -68,7 +68,8 @@ pub(crate) fn add_shell(credentials: &mut Credentials) {
 }
 
 /// Without default dependencies it starts with the first units and survives emergency mode. The shell reads
-/// its commands as a script, which keeps it from being interactive: no prompt, no history.
+/// its commands as a script, which keeps it from being interactive: no prompt, no history. It is in the domain of a
+/// person on a console.
 fn unit() -> String {
     "[Unit]\n\
      Description=Shell for tests\n\
@@ -78,6 +79,7 @@ fn unit() -> String {
      Before=shutdown.target\n\
      StartLimitIntervalSec=0\n\
      [Service]\n\
+     SELinuxContext=-system_u:system_r:shell_t:s0\n\
      Environment=HOME=/root TERM=dumb LC_ALL=C.UTF-8 SYSTEMD_PAGER=cat SYSTEMD_COLORS=0\n\
      ExecStart=/bin/sh -c 'stty raw -echo isig; printf \"ROCKETOS-SHELL-%%s\\\\n\" UP; exec /bin/sh /dev/stdin'\n\
      StandardInput=tty-force\n\

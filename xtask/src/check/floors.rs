@@ -14,6 +14,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("rocketos-update", 2),
     ("rocketos-health", 2),
     ("rocketos-firewall", 2),
+    ("rocketos-denial", 2),
     ("rocketos-settings", 2),
     ("rocketos-api", 3),
     ("rocketos-deploy", 3),

@@ -18,6 +18,8 @@ const NEEDED: &[(&str, &str)] = &[
     ("pkg-config", "/usr/bin/pkg-config"),
     ("libssl-dev", "/usr/include/openssl/ssl.h"),
     ("libpcre2-dev", "/usr/include/pcre2.h"),
+    ("libselinux1-dev", "/usr/include/selinux/selinux.h"),
+    ("libclang-dev", "/usr/share/doc/libclang-dev"),
     ("podman", "/usr/bin/podman"),
     ("crun", "/usr/bin/crun"),
     ("netavark", "/usr/lib/podman/netavark"),
