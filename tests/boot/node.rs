@@ -11,7 +11,7 @@ use rocketos_tests::fixture::{BOOT, Fixture, UPGRADE};
 use rocketos_tests::{Disk, Ended, Machine, Progress, Running};
 use serde_json::Value;
 
-use made::{Made, VERSIONS};
+use made::{ARGUMENT, Made, VERSIONS};
 
 /// Memory of the machine, in MiB.
 const MEMORY: u32 = 1024;
@@ -27,7 +27,7 @@ const FIRST_PORT: u16 = 9001;
 const WEB_PORT: u16 = 8080;
 
 /// The questions, in the order of their ports.
-const VERBS: [&str; 15] = [
+const VERBS: [&str; 19] = [
     "state",
     "failed",
     "status",
@@ -43,7 +43,13 @@ const VERBS: [&str; 15] = [
     "privileged",
     "asked",
     "explained",
+    "keys",
+    "rotate",
+    "argument",
+    "rotated",
 ];
+/// A unit that somebody has firmware hand to the machine.
+const FOREIGN: &str = "foreign.service";
 
 /// The node, as its network shows it.
 struct Node {
@@ -56,7 +62,17 @@ impl Node {
     fn start(fixture: &Fixture, made: &Made) -> Result<Self> {
         let ports = (0..=VERBS.len()).map(|_| free_port()).collect::<Result<Vec<_>>>()?;
         let (web, ports) = ports.split_last().context("no port")?;
-        let mut machine = Machine::new(&fixture.tools, "node").memory(MEMORY).disk(Disk::qcow2(&made.disk));
+        // Its first boot enrols the keys that came with the installation.
+        let variables = fixture.scratch().join("node-variables.qcow2");
+        let mut machine = Machine::new(&fixture.tools, "node")
+            .memory(MEMORY)
+            .disk(Disk::qcow2(&made.disk))
+            .secure_boot()
+            .variables(&variables)
+            .credentials(|given| {
+                given.unit(FOREIGN, "[Service]\nExecStart=/usr/bin/rocketctl --version\n");
+                given.want("multi-user.target", FOREIGN);
+            });
         for (port, guest) in ports.iter().zip(FIRST_PORT..) {
             machine = machine.forward(*port, guest);
         }
@@ -119,6 +135,16 @@ impl Node {
         let status: Value = serde_json::from_str(&self.ask("status", ASK)?).context("parsing its status")?;
         let booted = status["status"]["booted"]["image"]["version"].as_str();
         ensure!(booted == Some(version), "expected {version} to run: {status}");
+        Ok(())
+    }
+
+    /// Firmware enforces what is signed, and nothing but the image says what runs.
+    fn is_guarded(&self) -> Result<()> {
+        let keys: Value = serde_json::from_str(&self.ask("keys", ASK)?).context("parsing what firmware does")?;
+        ensure!(keys["secureBoot"] == "enforcing", "{keys}");
+        let journal = self.ask("journal", ASK)?;
+        ensure!(journal.contains("Kernel command line: "), "the journal has no command line: {}", tail(&journal));
+        ensure!(!journal.contains(FOREIGN), "a unit came from firmware: {}", tail(&journal));
         Ok(())
     }
 
@@ -189,6 +215,7 @@ fn containers_outlive_an_update_of_a_node_without_a_shell() -> Result<()> {
     let mut node = Node::start(&fixture, &made)?;
     let first = progress.step("containers from the first boot", || node.page("first", BOOT))?;
     node.is_well(VERSIONS[0])?;
+    node.is_guarded()?;
     ensure!(first.len() == 36, "the volume holds {first:?}");
     // Its peer found it by name, through the names of containers.
     ensure!(node.page("peer", BOOT)? == first, "the peer found another web server");
@@ -216,6 +243,12 @@ fn containers_outlive_an_update_of_a_node_without_a_shell() -> Result<()> {
     let asked = node.ask("asked", ASK)?;
     ensure!(asked.contains("does not let system_u:system_r:service_t:s0 change a node"), "a service asked: {asked}");
 
+    progress.step("keys are rotated, and a kernel argument is added", || -> Result<()> {
+        let (rotated, added) = (node.ask("rotate", ASK)?, node.ask("argument", ASK)?);
+        ensure!(rotated.lines().count() == 3 && !rotated.contains("rocketctl:"), "keys apply: {rotated}");
+        ensure!(!added.contains("rocketctl:"), "kargs add: {added}");
+        Ok(())
+    })?;
     progress.step("upgrade", || -> Result<()> {
         made.tag(&fixture, VERSIONS[1])?;
         let said = node.once("upgrade", UPGRADE)?;
@@ -230,7 +263,13 @@ fn containers_outlive_an_update_of_a_node_without_a_shell() -> Result<()> {
         node.once("reboot", ASK)?;
         node.starts(starts)?;
         node.is_well(VERSIONS[1])?;
+        node.is_guarded()?;
+        let journal = node.ask("journal", ASK)?;
+        let line = journal.lines().find(|line| line.contains("Kernel command line: ")).unwrap_or_default();
+        ensure!(line.ends_with(ARGUMENT), "the argument of the addon is not there: {line}");
         ensure!(node.page("first", BOOT)? == first, "the volume is another");
+        let rotated = node.ask("rotated", ASK)?;
+        ensure!(rotated.lines().count() == 2 && !rotated.contains("rocketctl:"), "keys apply: {rotated}");
         node.is_refused_nothing()
     })?;
 

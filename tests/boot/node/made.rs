@@ -1,11 +1,13 @@
 //! Makes the node of `tests/data/node`: keys, two releases that are signed, a container's image that is, and one that is not.
+//!
+//! Its firmware's keys are rotated between the releases: the first is sealed with the old, the second with the new.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use rocketos_tests::command::Run;
 use rocketos_tests::fixture::Fixture;
-use rocketos_tests::images::podman_build;
+use rocketos_tests::images::{copy_out, podman_build};
 use rocketos_tests::installer::{self, Install};
 use rocketos_tests::{Format, Images, Progress, paths};
 
@@ -20,6 +22,12 @@ const TAG: &str = "stable";
 const APP: &str = "localhost/rocketos/test-app";
 /// Who signs: the system's releases, and containers' images.
 const KEYS: [&str; 2] = ["vendor", "app"];
+/// Directories of Secure Boot's keys, for a release each.
+const FIRMWARE_KEYS: [&str; 2] = ["keys", "keys-2"];
+/// Where the image has what of them is public, and an addon with a kernel argument.
+const PUBLIC: &str = "tree/usr/share/node";
+/// The kernel argument that the node gets when it runs.
+pub const ARGUMENT: &str = "hugepages=2";
 
 /// What is ready to be booted.
 pub struct Made {
@@ -31,15 +39,19 @@ impl Made {
     /// Builds, signs and installs.
     pub fn ready(fixture: &Fixture, progress: &Progress) -> Result<Self> {
         let context = context(fixture)?;
-        let images = Images::new(progress);
         let conf = registries(fixture)?;
+        firmware_keys(&context)?;
         let mut first = String::new();
-        for version in VERSIONS {
+        for (version, keys) in VERSIONS.into_iter().zip(FIRMWARE_KEYS) {
+            let keys = context.join(keys);
+            std::fs::copy(keys.join("db.crt"), context.join("db.crt")).context("copying a certificate")?;
+            let images = Images::new(progress).secret("db", &keys.join("db.key"));
             let release = images.derived(&context.join("Containerfile"), VARIANT, version)?;
             let digest = images.push(&release.image, &fixture.registry, REPOSITORY, version)?;
             first = if version == VERSIONS[0] { digest } else { first };
             sign(fixture, &conf, &format!("{REPOSITORY}:{version}"), &context.join("vendor.pem"))?;
         }
+        let images = Images::new(progress);
         progress.step("building a container's image", || app(fixture, &context))?;
         images.push(APP, &fixture.registry, "app/web", "1")?;
         sign(fixture, &conf, "app/web:1", &context.join("app.pem"))?;
@@ -75,7 +87,7 @@ fn install(fixture: &Fixture, progress: &Progress, disk: &Path) -> Result<()> {
     let follows = format!("docker://{}/{REPOSITORY}:{TAG}", fixture.registry.in_guest());
     let mut install = Install::new(&from, &follows);
     // The archive it is installed from bears no signature; what it takes later does.
-    install.arguments = vec!["--policy=unsigned".to_owned()];
+    install.arguments = vec!["--policy=unsigned".to_owned(), "--secure-boot-keys=/usr/share/node/keys".to_owned()];
     installer::disk(&fixture.tools, progress, &install, disk)
 }
 
@@ -98,6 +110,44 @@ fn context(fixture: &Fixture) -> Result<PathBuf> {
     let busybox = folder.join("app/busybox");
     std::fs::copy(fixture.tools.file("usr/bin/busybox"), busybox).context("copying busybox")?;
     Ok(folder)
+}
+
+/// Keys, their successors and what leads from these to those, as a person makes them; the private ones stay out of the image.
+fn firmware_keys(context: &Path) -> Result<()> {
+    let public = context.join(PUBLIC);
+    let rocketctl = |arguments: &[&str]| {
+        Run::new(paths::work().join("tools/rocketctl")).args(arguments).cwd(context).printed().quiet()
+    };
+    let [old, new] = FIRMWARE_KEYS;
+    if !context.join(new).exists() {
+        if !context.join(old).exists() {
+            rocketctl(&["keys", "init", old])?;
+        }
+        rocketctl(&["keys", "rotate", old, new])?;
+    }
+    std::fs::create_dir_all(&public).with_context(|| format!("making {}", public.display()))?;
+    for keys in FIRMWARE_KEYS {
+        Run::new("cp")
+            .args(["--recursive", "--no-target-directory", keys])
+            .arg(public.join(keys))
+            .cwd(context)
+            .quiet()?;
+    }
+    for keys in FIRMWARE_KEYS {
+        for role in ["PK", "KEK", "db"] {
+            let private = public.join(keys).join(format!("{role}.key"));
+            std::fs::remove_file(&private).with_context(|| format!("removing {}", private.display()))?;
+        }
+    }
+    let addon = format!("{PUBLIC}/local.addon.efi");
+    if context.join(&addon).exists() {
+        return Ok(());
+    }
+    let scratch = tempfile::tempdir().context("making a folder for a stub")?;
+    let stubs = scratch.path().join("efi");
+    copy_out("localhost/rocketos/dev:1.0.0", "/usr/lib/systemd/boot/efi", &stubs)?;
+    let stub = stubs.join("addonx64.efi.stub").display().to_string();
+    rocketctl(&["keys", "addon", ARGUMENT, "--keys", new, "--output", &addon, "--stub", &stub])
 }
 
 fn app(fixture: &Fixture, context: &Path) -> Result<()> {

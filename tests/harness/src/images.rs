@@ -44,12 +44,19 @@ pub struct Release {
 #[derive(Debug)]
 pub struct Images<'a> {
     progress: &'a Progress,
+    secrets: Vec<(String, PathBuf)>,
 }
 
 impl<'a> Images<'a> {
     /// Builds nothing yet.
     pub fn new(progress: &'a Progress) -> Self {
-        Self { progress }
+        Self { progress, secrets: Vec::new() }
+    }
+
+    /// Hands a file to RUN steps that mount the secret of this name.
+    pub fn secret(mut self, name: &str, file: &Path) -> Self {
+        self.secrets.push((name.to_owned(), file.to_owned()));
+        self
     }
 
     /// Builds what all variants stand on: bootstrap, tools, base and sealer.
@@ -95,7 +102,10 @@ impl<'a> Images<'a> {
     /// Builds the last two stages upon a root.
     fn seal(&self, containerfile: &Path, variant: &str, version: &str, rootfs: &str, cache: Cache) -> Result<Release> {
         let context = containerfile.parent().context("a Containerfile without a folder")?;
-        let build = |name: &str| Build::new(containerfile, name).context(context).arg("VERSION", version).cache(cache);
+        let build = |name: &str| {
+            let build = Build::new(containerfile, name).context(context).arg("VERSION", version).cache(cache);
+            self.secrets.iter().fold(build, |build, (name, file)| build.secret(name, file))
+        };
         let root_id = podman(["image", "inspect", "--format={{.Id}}", &format!("{NAMESPACE}/{rootfs}")]).output()?;
         let sealed = format!("{variant}-sealed:{version}");
         self.progress.step(&format!("building {variant} {version}: sealing"), || {

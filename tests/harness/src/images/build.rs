@@ -33,6 +33,7 @@ pub(super) struct Build {
     target: Option<String>,
     args: Vec<(String, String)>,
     stages: Vec<(String, String)>,
+    secrets: Vec<(String, PathBuf)>,
     inputs: Option<String>,
     cache: Cache,
 }
@@ -46,6 +47,7 @@ impl Build {
             context: PathBuf::from("."),
             target: None,
             stages: Vec::new(),
+            secrets: Vec::new(),
             inputs: None,
             cache: Cache::Used,
             args: vec![("SOURCE_DATE_EPOCH".to_owned(), SOURCE_DATE_EPOCH.to_owned())],
@@ -72,6 +74,12 @@ impl Build {
     /// buildah 1.28 mounts the wrong tree when a stage that a RUN mounts comes whole from the cache.
     pub(super) fn stage(mut self, stage: &str, image: &str) -> Self {
         self.stages.push((stage.to_owned(), image.to_owned()));
+        self
+    }
+
+    /// Shows a file to RUN steps that mount the secret of this name; no layer gets it, and the cache does not look at it.
+    pub(super) fn secret(mut self, name: &str, file: &Path) -> Self {
+        self.secrets.push((name.to_owned(), file.to_owned()));
         self
     }
 
@@ -103,6 +111,9 @@ impl Build {
         }
         for (stage, image) in &self.stages {
             run = run.arg("--build-context").arg(format!("{stage}=container-image://{NAMESPACE}/{image}"));
+        }
+        for (name, file) in &self.secrets {
+            run = run.arg("--secret").arg(format!("id={name},src={}", file.display()));
         }
         if let Some(inputs) = &self.inputs {
             run = run.arg("--build-arg").arg(format!("INPUTS={inputs}"));
