@@ -45,7 +45,7 @@ const WITHOUT_IMAGES: [&str; 2] = ["harness", TRUST];
 
 /// Sections that run beside those of machines, as the units do: machines leave a processor idle half of the time, and none of
 /// these uses what they share.
-const BESIDE: [&str; 3] = ["harness", TRUST, "image"];
+const BESIDE: [&str; 4] = ["harness", TRUST, "image", "cli"];
 
 /// Bytes that a whole run takes: half of it images and what they are built from, in podman's storage.
 const ROOM: u64 = 40 << 30;
@@ -88,6 +88,11 @@ pub fn run(args: &Args) -> Result<()> {
         section("images for the tests");
         Images::new(&progress).foundation()?;
         Fixture::ready(&progress)?;
+    }
+    // All at once: cargo lets one compile at a time, and those that wait for it would be machines.
+    if args.sections.is_empty() {
+        section("tests");
+        progress.step("compiling the tests", || cargo(&["--workspace", "--no-run"]).attached())?;
     }
     let of = |name: &str| {
         let mut words = vec!["-p", "rocketos-tests", "--test", name, "--", "--nocapture", "--test-threads=1"];
