@@ -29,6 +29,8 @@ use crate::{args::Holders, keys};
 
 /// Who holds which key.
 const HOLDERS: &str = "keys.toml";
+/// How a file that holds an update ends.
+pub const UPDATE: &str = "auth";
 /// Bits of a new key: firmware knows these everywhere, and longer ones not.
 const RSA_BITS: u32 = 2048;
 /// Bytes of an update or a certificate.
@@ -166,6 +168,24 @@ impl Keyring {
     /// What enrols a key.
     pub fn update_file(&self, role: Variable) -> PathBuf {
         self.dir.join(format!("{}.auth", role.name()))
+    }
+
+    /// The moment of the youngest update in the directory, and in those below it.
+    pub fn youngest_update(&self) -> anyhow::Result<u64> {
+        let mut youngest = 0;
+        let mut folders = vec![self.dir.clone()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(&folder).with_context(|| format!("listing {}", folder.display()))? {
+                let path = entry.with_context(|| format!("listing {}", folder.display()))?.path();
+                if path.is_dir() && folder == self.dir {
+                    folders.push(path);
+                } else if path.extension().is_some_and(|ending| ending == UPDATE) {
+                    let update = Update::read(&read(&path)?).with_context(|| format!("reading {}", path.display()))?;
+                    youngest = youngest.max(update.at);
+                }
+            }
+        }
+        Ok(youngest)
     }
 
     /// A key's certificate.

@@ -9,6 +9,7 @@ use std::{
     process::{Command, Output},
 };
 
+use rocketos_trust::firmware::Update;
 use tempfile::TempDir;
 
 struct Scene {
@@ -146,6 +147,11 @@ fn rotating_and_revoking_make_updates_that_say_what_they_are() {
     ] {
         assert!(told.contains(line), "{line}: {told}");
     }
+    // All of them within a second, and firmware takes only what is younger.
+    let at = |file: &str| Update::read(&fs::read(scene.path().join(file)).unwrap()).unwrap().at;
+    assert!(at("old/PK.auth") < at("new/begin/3-PK.auth") && at("new/begin/1-db.auth") < at("new/end/1-db.auth"));
+    scene.done("keys rotate new newest");
+    assert!(at("new/end/2-KEK.auth") < at("newest/begin/2-KEK.auth"));
     fs::write(scene.path().join("a.efi"), program(1)).unwrap();
     let unsigned = scene.done("keys revoke --keys old --output a.auth a.efi");
     scene.done("keys sign --keys old a.efi");

@@ -245,7 +245,8 @@ fn containers_outlive_an_update_of_a_node_without_a_shell() -> Result<()> {
 
     progress.step("keys are rotated, and a kernel argument is added", || -> Result<()> {
         let (rotated, added) = (node.ask("rotate", ASK)?, node.ask("argument", ASK)?);
-        ensure!(rotated.lines().count() == 3 && !rotated.contains("rocketctl:"), "keys apply: {rotated}");
+        let said = || tail(&node.once("journal", ASK).unwrap_or_default());
+        ensure!(rotated.lines().count() == 3 && !rotated.contains("rocketctl:"), "keys apply: {rotated}\n{}", said());
         ensure!(!added.contains("rocketctl:"), "kargs add: {added}");
         Ok(())
     })?;

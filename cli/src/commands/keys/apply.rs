@@ -8,11 +8,8 @@ use rocketos_trust::firmware::{Mode, Update, Variable};
 
 use crate::{
     args::Apply,
-    keyring::{Keyring, read},
+    keyring::{Keyring, UPDATE, read},
 };
-
-/// How a file that holds an update ends.
-const UPDATE: &str = "auth";
 
 /// Hands each to the firmware, which judges who signed it.
 pub fn run(args: &Apply) -> anyhow::Result<()> {

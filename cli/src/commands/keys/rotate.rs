@@ -20,16 +20,18 @@ const END: &str = "end";
 pub fn run(args: &RotateSecureBoot) -> anyhow::Result<()> {
     let old = Keyring::open(&args.old)?;
     let new = Keyring::create(&args.new, &args.holders)?;
-    let now = now()?;
+    // Each is younger than what it replaces, however soon one follows on the other.
+    let begins = now()?.max(old.youngest_update()? + 1);
+    let ends = begins + 1;
     let value = |role| anyhow::Ok(certificates(&[&new.certificate(role)?]));
     let begin = [
-        old.pair(Variable::Kek)?.update(Variable::Db, Mode::Append, &value(Variable::Db)?, now)?,
-        old.pair(Variable::Pk)?.update(Variable::Kek, Mode::Append, &value(Variable::Kek)?, now)?,
-        old.pair(Variable::Pk)?.update(Variable::Pk, Mode::Replace, &value(Variable::Pk)?, now)?,
+        old.pair(Variable::Kek)?.update(Variable::Db, Mode::Append, &value(Variable::Db)?, begins)?,
+        old.pair(Variable::Pk)?.update(Variable::Kek, Mode::Append, &value(Variable::Kek)?, begins)?,
+        old.pair(Variable::Pk)?.update(Variable::Pk, Mode::Replace, &value(Variable::Pk)?, begins)?,
     ];
     let end = [
-        new.pair(Variable::Kek)?.update(Variable::Db, Mode::Replace, &value(Variable::Db)?, now)?,
-        new.pair(Variable::Pk)?.update(Variable::Kek, Mode::Replace, &value(Variable::Kek)?, now)?,
+        new.pair(Variable::Kek)?.update(Variable::Db, Mode::Replace, &value(Variable::Db)?, ends)?,
+        new.pair(Variable::Pk)?.update(Variable::Kek, Mode::Replace, &value(Variable::Kek)?, ends)?,
     ];
     write(&args.new.join(BEGIN), &begin)?;
     write(&args.new.join(END), &end)?;

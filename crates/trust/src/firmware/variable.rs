@@ -136,6 +136,15 @@ fn efi_time(seconds: u64) -> Result<[u8; TIME_BYTES], FirmwareError> {
     Ok(out)
 }
 
+/// The moment of an `EFI_TIME`, in seconds since 1970.
+fn seconds(time: &[u8]) -> Result<u64, FirmwareError> {
+    let &[low, high, month, day, hour, minute, second, ..] = time else {
+        return Err(FirmwareError::Malformed("it is cut short".to_owned()));
+    };
+    let time = DateTime::new(u16::from_le_bytes([low, high]), month, day, hour, minute, second)?;
+    Ok(time.unix_duration().as_secs())
+}
+
 /// What is signed: name, namespace, attributes, time, value (UEFI 2.10, 8.2.2).
 fn message(variable: Variable, mode: Mode, time: &[u8], value: &[u8]) -> Vec<u8> {
     let mut out: Vec<u8> = variable.name().encode_utf16().flat_map(u16::to_le_bytes).collect();
@@ -153,6 +162,8 @@ pub struct Update {
     pub variable: Variable,
     /// How.
     pub mode: Mode,
+    /// The moment it bears, in seconds since 1970: firmware replaces a value only by one that is younger, not as old.
+    pub at: u64,
     /// The bytes.
     pub bytes: Vec<u8>,
 }
@@ -180,7 +191,7 @@ impl Update {
         bytes.extend(guid(PKCS7));
         bytes.extend(signed);
         bytes.extend(value);
-        Ok(Self { variable, mode, bytes })
+        Ok(Self { variable, mode, at, bytes })
     }
 
     /// Reads one, and finds out by its signature of which variable it is, and how it changes it: both are signed, and
@@ -204,10 +215,11 @@ impl Update {
         let value = &bytes[TIME_BYTES + length..];
         let signed = SignedData::from_der(signature).map_err(|error| malformed(&error.to_string()))?;
         let certificate = pkcs7::only_certificate(&signed)?;
+        let at = seconds(time)?;
         for variable in Variable::ALL {
             for mode in [Mode::Replace, Mode::Append] {
                 if pkcs7::verify_detached(&signed, &message(variable, mode, time, value), &certificate)? {
-                    return Ok(Self { variable, mode, bytes: bytes.to_vec() });
+                    return Ok(Self { variable, mode, at, bytes: bytes.to_vec() });
                 }
             }
         }
