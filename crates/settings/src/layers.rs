@@ -1,0 +1,130 @@
+//! Layers: who says what a node is to be, and who counts.
+//!
+//! ```text
+//! files of image and variant  <  facts of this boot  <  user data  <  overrides by operators
+//! ```
+//!
+//! Nothing is copied from a layer to another: what the image says is read at each boot, facts are computed at each boot, and only the
+//! last two are stored. A table is merged key by key; a value, an array among them, takes the place of what was below.
+
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    path::{Path, PathBuf},
+};
+
+use rocketos_dropins::{ReadError, files, text};
+use rocketos_model::limits::CONFIG_FILE_BYTES;
+use serde_json::Value;
+
+use crate::{Key, Problem, Problems, SetBy, Settings, Tree, model, userdata};
+
+/// The folder of the image's and the variant's settings, in those of image, run time and administrator.
+pub const FOLDER: &str = "settings.d";
+/// What user data does not decide: units are programs of the host, and who hands in user data configures and adds no code.
+const NOT_BY_USER_DATA: [(&str, &str); 1] = [("raw", "systemd/system/")];
+
+/// A folder or file of the image that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("reading the image's settings")]
+pub struct LayerError(#[from] ReadError);
+
+/// Settings of several layers, the lowest first.
+#[derive(Debug, Clone, Default)]
+pub struct Layers {
+    values: BTreeMap<Key, (Value, SetBy)>,
+    problems: Vec<Problem>,
+}
+
+/// What all layers come to.
+#[derive(Debug, Clone)]
+pub struct Effective {
+    /// Every key that is set.
+    pub tree: Tree,
+    /// The same, typed.
+    pub settings: Settings,
+    /// Who set each key of the tree.
+    pub set_by: BTreeMap<Key, SetBy>,
+}
+
+impl Layers {
+    /// The lowest layer: the files in `settings.d` below a root, by name, a later one over an earlier one. A file that is none is a
+    /// problem of the whole, which [`Layers::resolve`] tells.
+    ///
+    /// # Errors
+    /// When a folder or a file cannot be read.
+    pub fn of_image(root: &Path) -> Result<Self, LayerError> {
+        let mut layers = Self::default();
+        for path in files(root, FOLDER)?.into_values() {
+            let set_by = SetBy::File { path: PathBuf::from("/").join(path.strip_prefix(root).unwrap_or(&path)) };
+            match userdata::parse_text(&text(&path, CONFIG_FILE_BYTES)?) {
+                Ok(document) => layers.add(&document.tree, |_| set_by.clone()),
+                Err(error) => {
+                    layers.problems.push(Problem { key: None, set_by: Some(set_by), message: error.to_string() })
+                }
+            }
+        }
+        Ok(layers)
+    }
+
+    /// Puts a layer on top. Where it has a table and one below a value, or the other way round, that is a problem of the whole.
+    pub fn add(&mut self, tree: &Tree, set_by: impl Fn(&Key) -> SetBy) {
+        for (key, value) in tree.leaves() {
+            let set_by = set_by(&key);
+            if let Some(problem) = self.conflict(&key, &set_by).or_else(|| not_by(&key, &set_by)) {
+                self.problems.push(problem);
+                continue;
+            }
+            match self.values.entry(key) {
+                Entry::Occupied(mut there) => _ = there.insert((value, set_by)),
+                Entry::Vacant(free) => _ = free.insert((value, set_by)),
+            }
+        }
+    }
+
+    /// What is a value below and a table here, or the other way round.
+    fn conflict(&self, key: &Key, set_by: &SetBy) -> Option<Problem> {
+        let other = |other: &Key| other != key && (other.is_within(key) || key.is_within(other));
+        let (there, (_, by)) = self.values.iter().find(|(there, _)| other(there))?;
+        let message = format!("it cannot be there together with {there}, set by {by}: one is a value, one a table");
+        Some(Problem { key: Some(key.clone()), set_by: Some(set_by.clone()), message })
+    }
+
+    /// What the layers come to together.
+    ///
+    /// # Errors
+    /// Everything that is wrong, each with its key and who set it.
+    pub fn resolve(self) -> Result<Effective, Problems> {
+        let (mut tree, mut set_by, mut problems) = (Tree::default(), BTreeMap::new(), self.problems);
+        for (key, (value, by)) in self.values {
+            if let Err(error) = tree.set(&key, value) {
+                problems.push(Problem { key: Some(key.clone()), set_by: Some(by.clone()), message: error.to_string() });
+            }
+            set_by.insert(key, by);
+        }
+        let (settings, found) = model::check(&tree);
+        problems.extend(found.into_iter().map(|problem| told(problem, &set_by)));
+        Problems::of(problems).map(|()| Effective { tree, settings, set_by })
+    }
+}
+
+/// A problem with who set its key; of a table, or of what is missing, one of those who set something there.
+fn told(problem: Problem, set_by: &BTreeMap<Key, SetBy>) -> Problem {
+    let Some(key) = &problem.key else { return problem };
+    let near = |key: &Key| set_by.iter().find(|(there, _)| there.is_within(key)).map(|(_, by)| by.clone());
+    let above = || Key::new(&key.names()[..key.names().len() - 1]).ok().and_then(|above| near(&above));
+    let by = set_by.get(key).cloned().or_else(|| near(key)).or_else(above);
+    Problem { set_by: problem.set_by.or(by), ..problem }
+}
+
+fn not_by(key: &Key, set_by: &SetBy) -> Option<Problem> {
+    let SetBy::UserData { .. } = set_by else { return None };
+    let [group, name, ..] = key.names() else { return None };
+    NOT_BY_USER_DATA.iter().find(|(of, start)| group == of && name.starts_with(start)).map(|_| {
+        let message =
+            "units are the image's and the operators'; user data configures a node and adds no programs to it";
+        Problem { key: Some(key.clone()), set_by: Some(set_by.clone()), message: message.to_owned() }
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,122 @@
+use std::fs;
+
+use serde_json::json;
+
+use super::*;
+
+fn key(text: &str) -> Key {
+    text.parse().unwrap()
+}
+
+fn by(key: &str) -> SetBy {
+    match key {
+        "fact" => SetBy::Fact { name: "dhcp".to_owned() },
+        "user" => SetBy::UserData { provider: "nocloud".to_owned(), line: Some(3) },
+        _ => SetBy::Operator { by: "uid 0".to_owned(), at: "2026-11-23T01:02:03Z".parse().unwrap() },
+    }
+}
+
+fn root(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let path = root.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    root
+}
+
+fn resolved(layers: &[(&str, Value)]) -> Result<Effective, Problems> {
+    let mut all = Layers::default();
+    for (name, value) in layers {
+        all.add(&Tree::from_value(value.clone()).unwrap(), |_| by(name));
+    }
+    all.resolve()
+}
+
+fn problems(layers: &[(&str, Value)]) -> String {
+    resolved(layers).unwrap_err().to_string()
+}
+
+#[test]
+fn the_higher_layer_counts_and_each_key_says_who_set_it() {
+    let root = root(&[
+        ("usr/lib/rocketos/settings.d/10-base.toml", "[settings]\nmotd = 'base'\nntp.time-servers = ['a', 'b']\n"),
+        ("usr/lib/rocketos/settings.d/50-variant.toml", "[settings]\nmotd = 'variant'\nkernel.sysctl.'vm.a' = '1'\n"),
+        ("usr/lib/rocketos/settings.d/60-other.toml", "[settings]\nnetwork.hostname = 'other'\n"),
+        ("etc/rocketos/settings.d/60-other.toml", ""),
+    ]);
+    let mut layers = Layers::of_image(root.path()).unwrap();
+    let tree = |value| Tree::from_value(value).unwrap();
+    layers.add(&tree(json!({"network": {"hostname": "fact", "https-proxy": "fact:1"}})), |_| by("fact"));
+    layers.add(&tree(json!({"network": {"hostname": "user"}, "ntp": {"time-servers": ["c"]}})), |_| by("user"));
+    layers.add(&tree(json!({"network": {"hostname": "operator"}, "kernel": {"sysctl": {"vm.b": "2"}}})), |_| by(""));
+    let effective = layers.resolve().unwrap();
+    let told: Vec<String> = effective.set_by.iter().map(|(key, by)| format!("{key}: {by}")).collect();
+    let expected = [
+        "kernel.sysctl.\"vm.a\": /usr/lib/rocketos/settings.d/50-variant.toml",
+        "kernel.sysctl.\"vm.b\": uid 0 at 2026-11-23T01:02:03Z",
+        "motd: /usr/lib/rocketos/settings.d/50-variant.toml",
+        "network.hostname: uid 0 at 2026-11-23T01:02:03Z",
+        "network.https-proxy: the fact dhcp",
+        "ntp.time-servers: line 3 of the user data (nocloud)",
+    ];
+    assert_eq!(told, expected);
+    assert_eq!(effective.settings.network.hostname.unwrap().as_str(), "operator");
+    assert_eq!(effective.tree.get(&key("ntp.time-servers")), Some(&json!(["c"])));
+    assert_eq!(
+        effective.tree.leaves().into_keys().collect::<Vec<_>>(),
+        effective.set_by.into_keys().collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn a_file_of_the_image_that_is_none_is_a_problem_of_the_whole() {
+    let root = root(&[("usr/lib/rocketos/settings.d/a.toml", "[settings]\nmotd = \n")]);
+    let error = Layers::of_image(root.path()).unwrap().resolve().unwrap_err().to_string();
+    assert!(error.starts_with("/usr/lib/rocketos/settings.d/a.toml: line 2, column 8"), "{error}");
+    fs::write(root.path().join("usr/lib/rocketos/settings.d/a.toml"), [0xff]).unwrap();
+    assert_eq!(Layers::of_image(root.path()).unwrap_err().to_string(), "reading the image's settings");
+    assert!(Layers::of_image(Path::new("/nothing/there")).unwrap().resolve().unwrap().tree.is_empty());
+}
+
+#[test]
+fn a_table_against_a_value_names_key_and_both() {
+    let error =
+        problems(&[("user", json!({"kernel": {"sysctl": "1"}})), ("", json!({"kernel": {"sysctl": {"vm.a": "1"}}}))]);
+    let expected = "kernel.sysctl.\"vm.a\", set by uid 0 at 2026-11-23T01:02:03Z: it cannot be there together with \
+                    kernel.sysctl, set by line 3 of the user data (nocloud): one is a value, one a table";
+    assert!(error.starts_with(expected), "{error}");
+    let error = problems(&[("fact", json!({"dns": {"name-servers": []}})), ("user", json!({"dns": 1}))]);
+    assert!(
+        error.contains("dns, set by line 3") && error.contains("dns.name-servers, set by the fact dhcp"),
+        "{error}"
+    );
+}
+
+#[test]
+fn everything_that_is_wrong_is_told_with_who_set_it() {
+    let error = problems(&[
+        ("fact", json!({"network": {"hostname": "-"}})),
+        ("user", json!({"kernel": {"sysctl": {"vm.a": 1}, "lockdwn": "none"}, "updates": {"channel": "stable"}})),
+        ("", json!({"containers": {"web": {"restart": "always"}}})),
+    ]);
+    let lines: Vec<&str> = error.lines().collect();
+    let expected = [
+        "kernel.lockdwn, set by line 3 of the user data (nocloud): there is no 'lockdwn' in kernel; did you mean 'lockdown'?",
+        "kernel.sysctl.\"vm.a\", set by line 3 of the user data (nocloud): invalid type: integer `1`, expected a string",
+        "network.hostname, set by the fact dhcp: '-' is no host's name: letters, digits, inner hyphens, dots between",
+        "containers.web.source, set by uid 0 at 2026-11-23T01:02:03Z: a container needs an image",
+        "updates.channel, set by line 3 of the user data (nocloud): a channel is somewhere: set updates.from",
+    ];
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn user_data_adds_no_units() {
+    let unit = json!({"raw": {"systemd/system/a.service": {"content": "[Service]\nExecStart=/bin/a\n"}}});
+    let network = json!({"raw": {"systemd/network/10-a.network": {"content": "[Match]\n"}}});
+    assert!(resolved(&[("user", network)]).is_ok() && resolved(&[("", unit.clone())]).is_ok());
+    let error = problems(&[("user", unit)]);
+    assert!(error.contains("units are the image's and the operators'"), "{error}");
+}

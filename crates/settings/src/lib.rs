@@ -1,0 +1,31 @@
+//! Settings: what a node is to be.
+//!
+//! Owns the model, what layers come to together, and what documents say. It is pure but for reading the image's own files: facts, user
+//! data and the time are handed in, and whoever calls it renders and applies. `docs/settings.md` is its page.
+//!
+//! ```text
+//! Layers::of_image(root)      files of image and variant
+//!   .add(tree, who)           facts, user data, overrides: each above those before
+//!   .resolve() -> Effective   one tree, typed settings, who set each key; or everything that is wrong
+//! userdata::parse(bytes)      a document: its tree, the line of each key, what it includes
+//! Schema::get()               unknown names, secrets, descriptions: made from the types of `model`
+//! ```
+
+mod key;
+mod layers;
+pub mod model;
+mod problem;
+mod schema;
+mod secret;
+mod set_by;
+mod tree;
+pub mod userdata;
+
+pub use key::{KEY_BYTES, KEY_NAMES, Key, KeyError, NAME_BYTES, ROOT};
+pub use layers::{Effective, FOLDER, LayerError, Layers};
+pub use model::Settings;
+pub use problem::{PROBLEMS, Problem, Problems};
+pub use schema::{ELSEWHERE, Schema};
+pub use secret::{SECRET_BYTES, SHOWN, Secret};
+pub use set_by::SetBy;
+pub use tree::{LEAVES, TREE_BYTES, Tree, TreeError, VALUE_DEPTH};
