@@ -1,6 +1,6 @@
 //! Settings: what a node is to be.
 //!
-//! Owns the model, what layers come to together, and what documents say. It is pure but for reading the image's own files: facts, user
+//! Owns the model, what layers come to together, what documents say, and what is stored. It is pure but for the image's files and the folder of generations: facts, user
 //! data and the time are handed in, and whoever calls it renders and applies. `docs/settings.md` is its page.
 //!
 //! ```text
@@ -8,6 +8,7 @@
 //!   .add(tree, who)           facts, user data, overrides: each above those before
 //!   .resolve() -> Effective   one tree, typed settings, who set each key; or everything that is wrong
 //! userdata::parse(bytes)      a document: its tree, the line of each key, what it includes
+//! store::Store                what is stored, in generations: commit, history, undo, diff
 //! Schema::get()               unknown names, secrets, descriptions: made from the types of `model`
 //! ```
 
@@ -18,6 +19,7 @@ mod problem;
 mod schema;
 mod secret;
 mod set_by;
+pub mod store;
 mod tree;
 pub mod userdata;
 
