@@ -9,11 +9,13 @@
 //!   .resolve() -> Effective   one tree, typed settings, who set each key; or everything that is wrong
 //! userdata::parse(bytes)      a document: its tree, the line of each key, what it includes
 //! store::Store                what is stored, in generations: commit, history, undo, diff
+//! migrate::carry, ::replay    what is stored, in another deployment
 //! Schema::get()               unknown names, secrets, descriptions: made from the types of `model`
 //! ```
 
 mod key;
 mod layers;
+pub mod migrate;
 pub mod model;
 mod problem;
 mod schema;

@@ -164,11 +164,9 @@ group! {
 
 /// Judges a tree: the settings it comes to, and everything that is wrong with it. Settings that are wrong are not among them.
 pub fn check(tree: &Tree) -> (Settings, Vec<Problem>) {
-    let schema = Schema::get();
     let (mut problems, mut sound) = (Vec::new(), Tree::default());
     for (key, value) in tree.leaves() {
-        let bounds = || schema.at(&key).and_then(|schema| bounds(schema, &value));
-        match schema.refusal(&key).or_else(|| alone(&key, &value)).or_else(bounds) {
+        match refusal(&key, &value) {
             Some(message) => problems.push(Problem::at(&key, message)),
             // Both lead to the same tree: it fits.
             None => problems.extend(sound.set(&key, value).err().map(|error| Problem::at(&key, error.to_string()))),
@@ -182,11 +180,18 @@ pub fn check(tree: &Tree) -> (Settings, Vec<Problem>) {
             return (Settings::default(), problems);
         }
     };
-    for (key, found, most) in schema.overfull(&sound) {
+    for (key, found, most) in Schema::get().overfull(&sound) {
         problems.push(Problem::at(&key, format!("it has {found} entries; at most {most} are taken")));
     }
     problems.extend(check::across(&settings));
     (settings, problems)
+}
+
+/// Why this model does not take a key with a value, judged by itself; nothing where it does. Nothing that a secret says is repeated.
+pub fn refusal(key: &Key, value: &Value) -> Option<String> {
+    let schema = Schema::get();
+    let bounds = || schema.at(key).and_then(|schema| bounds(schema, value));
+    schema.refusal(key).or_else(|| alone(key, value)).or_else(bounds)
 }
 
 /// What is wrong with the length of an array, or of one in it.

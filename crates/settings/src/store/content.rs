@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use crate::{Key, Layers, SetBy, Tree, TreeError};
+use crate::{Key, Layers, SetBy, Tree, TreeError, userdata::Document};
 
 /// Keys of which it is remembered that they were unset.
 pub const REMOVED: usize = 1024;
@@ -23,6 +23,8 @@ pub struct UserData {
     pub lines: BTreeMap<Key, usize>,
     /// What this system's model does not take.
     pub parked: BTreeMap<Key, Parked<Value>>,
+    /// In which order it came: [`Content::revision`] after it.
+    pub revision: u64,
 }
 
 /// A key that an operator set.
@@ -63,6 +65,24 @@ pub struct Content {
 }
 
 impl Content {
+    /// Takes user data in the place of what was there; false where it is the same.
+    pub fn set_user_data(&mut self, provider: &str, sha256: &str, document: Document) -> bool {
+        let same = |data: &UserData| data.provider == provider && data.sha256 == sha256;
+        if self.user_data.as_ref().is_some_and(same) {
+            return false;
+        }
+        self.revision += 1;
+        self.user_data = Some(UserData {
+            provider: provider.to_owned(),
+            sha256: sha256.to_owned(),
+            tree: document.tree,
+            lines: document.lines,
+            parked: BTreeMap::new(),
+            revision: self.revision,
+        });
+        true
+    }
+
     /// Sets a key; of a table each value in it.
     ///
     /// # Errors

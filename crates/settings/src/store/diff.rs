@@ -49,10 +49,20 @@ impl Content {
     pub(super) fn back_to(&self, old: &Self) -> Self {
         let revision = self.revision + 1;
         let mut back = Self { revision, removed: self.removed.clone(), ..old.clone() };
-        let same = |key: &Key, set: &Override| self.overrides.get(key).is_some_and(|now| now.value == set.value);
+        if let Some(data) = &mut back.user_data {
+            let same = self.user_data.as_ref().filter(|now| now.sha256 == data.sha256 && now.provider == data.provider);
+            data.revision = same.map_or(revision, |now| now.revision);
+        }
+        let count = |now: Option<&Override>, set: &mut Override| {
+            set.revision = now.filter(|now| now.value == set.value).map_or(revision, |now| now.revision);
+        };
         for (key, set) in &mut back.overrides {
+            count(self.overrides.get(key), set);
             back.removed.remove(key);
-            set.revision = if same(key, set) { self.overrides[key].revision } else { revision };
+        }
+        for (key, parked) in &mut back.parked {
+            count(self.parked.get(key).map(|parked| &parked.item), &mut parked.item);
+            back.removed.remove(key);
         }
         let mine = self.overrides.keys().chain(self.parked.keys());
         let gone: Vec<Key> =

@@ -55,6 +55,7 @@ struct WrittenUserData {
     lines: BTreeMap<Key, usize>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     parked: BTreeMap<Key, WrittenParked<Value>>,
+    revision: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -121,6 +122,7 @@ impl From<&Generation> for Written {
             settings: data.tree.to_value(),
             lines: data.lines,
             parked: each(data.parked, |Parked { item, why }| WrittenParked { item, why }),
+            revision: data.revision,
         });
         let parked = each(parked, |Parked { item, why }| WrittenParked { item: WrittenOverride::from(item), why });
         let overrides = each(overrides, WrittenOverride::from);
@@ -135,10 +137,10 @@ impl TryFrom<Written> for Generation {
         let Written { generation, written, by, why, revision, user_data, overrides, parked, removed } = from;
         let user_data = match user_data {
             None => None,
-            Some(WrittenUserData { provider, sha256, settings, lines, parked }) => {
+            Some(WrittenUserData { provider, sha256, settings, lines, parked, revision }) => {
                 let tree = Tree::from_value(settings).map_err(|error| error.to_string())?;
                 let parked = each(parked, |WrittenParked { item, why }| Parked { item, why });
-                Some(UserData { provider, sha256, tree, lines, parked })
+                Some(UserData { provider, sha256, tree, lines, parked, revision })
             }
         };
         let parked = each(parked, |WrittenParked { item, why }| Parked { item: item.into(), why });

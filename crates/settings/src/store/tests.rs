@@ -6,7 +6,7 @@ use std::{
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{Key, Layers, SHOWN, Tree};
+use crate::{Key, Layers, SHOWN, Tree, userdata::Document};
 
 fn key(text: &str) -> Key {
     text.parse().unwrap()
@@ -42,7 +42,8 @@ fn what_is_committed_is_read_again() {
             sha256: "ab".repeat(32),
             tree: Tree::from_value(json!({"motd": "hello", "dns": {"name-servers": ["10.0.0.1"]}})).unwrap(),
             lines: [(key("motd"), 2)].into(),
-            parked: [(key("later"), Parked { item: json!({"a": 1}), why: "unknown".to_owned() })].into(),
+            parked: [(key("later"), Parked { item: json!([1]), why: "unknown".to_owned() })].into(),
+            revision: 0,
         }),
         ..Content::default()
     };
@@ -171,6 +172,26 @@ fn going_back_is_a_generation_more() {
 }
 
 #[test]
+fn going_back_brings_back_what_was_parked_as_a_change_of_now() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let mut content = Content::default();
+    content.set(&key("motd"), json!("a"), "uid 0", now()).unwrap();
+    let item = Override { value: json!(1), by: "uid 0".to_owned(), at: now(), revision: 1 };
+    content.parked.insert(key("newer.x"), Parked { item, why: "unknown".to_owned() });
+    content.set_user_data("nocloud", "ab", Document::default());
+    let first = store.commit(0, content, "uid 0", "", now()).unwrap();
+    let mut content = first.content.clone();
+    content.unset(&key("newer.x"));
+    content.set_user_data("nocloud", "cd", Document::default());
+    store.commit(1, content, "uid 0", "", now()).unwrap();
+    let back = store.undo(2, 1, "uid 0", now()).unwrap().content;
+    let revisions = (back.overrides[&key("motd")].revision, back.parked[&key("newer.x")].item.revision);
+    assert_eq!((revisions, back.user_data.unwrap().revision, back.revision), ((1, 5), 5, 5));
+    assert!(back.removed.is_empty());
+}
+
+#[test]
 fn what_differs_is_shown_without_secrets() {
     let mut before = Content::default();
     let mut after = Content::default();
@@ -186,8 +207,8 @@ fn what_differs_is_shown_without_secrets() {
         content.set(&key(text), value, "uid 0", now()).unwrap();
     }
     let tree = Tree::from_value(json!({"motd": "c"})).unwrap();
-    let (provider, sha256) = ("nocloud".to_owned(), String::new());
-    after.user_data = Some(UserData { provider, sha256, tree, lines: Default::default(), parked: Default::default() });
+    assert!(after.set_user_data("nocloud", "", Document { tree, ..Document::default() }));
+    assert!(!after.set_user_data("nocloud", "", Document::default()));
     let found = serde_json::to_value(diff(&before, &after)).unwrap();
     let expected = json!([
         {"key": "motd", "user-data": true, "after": "c"},

@@ -1,0 +1,111 @@
+//! What is stored, in another deployment. Each deployment has settings of its own and a model of its own.
+//!
+//! ```text
+//! upgrade   carry(what ran)            -> the copy of the new deployment: what its model refuses is parked
+//! rollback  replay(the old copy, what ran) -> the old copy with every change that was made since: what its model refuses is parked
+//! upgrade   carry(the old copy)        -> what was parked is back
+//! ```
+//!
+//! Nothing is lost on the way: a key that is parked goes along until a model takes it, an operator sets it anew, or unsets it. There are
+//! no migrations backward. Which change is newer is counted ([`Content::revision`]), as one deployment of a node runs at a time.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::{
+    Key, Tree,
+    store::{Content, Override, Parked, UserData},
+};
+
+/// Keys, and tables of them, that are the newest in every deployment, whatever else a rollback leaves behind: credentials,
+/// certificates, who the machine is.
+pub const ALWAYS_NEWEST: [&str; 3] = ["container-registry.credentials", "network.hostname", "pki"];
+
+/// Which changes a deployment takes over that is gone back to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Since {
+    /// Every change since it was left.
+    All,
+    /// Those of [`ALWAYS_NEWEST`] alone: the other settings are to be as they were.
+    AlwaysNewest,
+}
+
+/// The copy for a deployment that comes after: everything, with what its model refuses parked, and what was parked and is not refused
+/// back. `refuses` is the model's [`crate::model::refusal`].
+pub fn carry(from: &Content, refuses: impl Fn(&Key, &Value) -> Option<String>) -> Content {
+    let mut to = Content { overrides: BTreeMap::new(), parked: BTreeMap::new(), ..from.clone() };
+    let parked = from.parked.iter().map(|(key, parked)| (key, &parked.item));
+    let mut all: Vec<(&Key, &Override)> = from.overrides.iter().chain(parked).collect();
+    // The older first: of two for one key the newer counts, and the older only where the newer is refused.
+    all.sort_by_key(|(_, set)| set.revision);
+    for (key, set) in all {
+        put(&mut to, key, set, &refuses);
+    }
+    to.user_data = from.user_data.as_ref().map(|data| judged(data, &refuses));
+    to
+}
+
+/// The copy of a deployment that is gone back to (`own`, as it was left), with the changes made since in the one that ran.
+pub fn replay(own: &Content, ran: &Content, since: Since, refuses: impl Fn(&Key, &Value) -> Option<String>) -> Content {
+    let mut to = own.clone();
+    let counts = |key: &Key, revision: u64| revision > own.revision && (since == Since::All || is_always_newest(key));
+    for (key, revision) in ran.removed.iter().filter(|(key, revision)| counts(key, **revision)) {
+        to.overrides.remove(key);
+        to.parked.remove(key);
+        to.forget(key.clone(), *revision);
+    }
+    let parked = ran.parked.iter().map(|(key, parked)| (key, &parked.item));
+    let mut all: Vec<(&Key, &Override)> = ran.overrides.iter().chain(parked).collect();
+    all.retain(|(key, set)| counts(key, set.revision));
+    all.sort_by_key(|(_, set)| set.revision);
+    for (key, set) in all {
+        put(&mut to, key, set, &refuses);
+    }
+    if let Some(data) = ran.user_data.as_ref().filter(|data| since == Since::All && data.revision > own.revision) {
+        to.user_data = Some(judged(data, &refuses));
+    }
+    // What was not taken over now was declined: changes count on from the last one.
+    to.revision = to.revision.max(ran.revision);
+    to
+}
+
+fn is_always_newest(key: &Key) -> bool {
+    ALWAYS_NEWEST.iter().any(|newest| newest.parse().is_ok_and(|newest| key.is_within(&newest)))
+}
+
+/// Sets a key that is newer than what is there, or parks it; what is in force then stays so.
+fn put(to: &mut Content, key: &Key, set: &Override, refuses: &impl Fn(&Key, &Value) -> Option<String>) {
+    to.removed.remove(key);
+    let in_the_way = || {
+        let there =
+            to.overrides.keys().find(|there| *there != key && (there.is_within(key) || key.is_within(there)))?;
+        Some(format!("it cannot be there together with {there}: one is a value, one a table"))
+    };
+    match refuses(key, &set.value).or_else(in_the_way) {
+        Some(why) => {
+            to.parked.insert(key.clone(), Parked { item: set.clone(), why });
+        }
+        None => {
+            to.parked.remove(key);
+            to.overrides.insert(key.clone(), set.clone());
+        }
+    }
+}
+
+/// User data with what the model refuses parked, and what it does not refuse back.
+fn judged(data: &UserData, refuses: &impl Fn(&Key, &Value) -> Option<String>) -> UserData {
+    let mut to = UserData { tree: Tree::default(), parked: BTreeMap::new(), ..data.clone() };
+    let parked = data.parked.iter().map(|(key, parked)| (key.clone(), parked.item.clone()));
+    for (key, item) in data.tree.leaves().into_iter().chain(parked) {
+        let refused =
+            refuses(&key, &item).or_else(|| to.tree.set(&key, item.clone()).err().map(|error| error.to_string()));
+        if let Some(why) = refused {
+            to.parked.insert(key, Parked { item, why });
+        }
+    }
+    to
+}
+
+#[cfg(test)]
+mod tests;
