@@ -181,12 +181,14 @@ mod tests {
 
     #[test]
     fn reads_whatever_it_writes() {
-        let mut random = fastrand::Rng::with_seed(6);
+        let (mut random, mut random_names) = (fastrand::Rng::with_seed(6), fastrand::Rng::with_seed(7));
         let alphabet: Vec<char> = "abz09-_.\"'\\ #=[]{}äλ🚀$\u{2028}".chars().collect();
         for _ in 0..5000 {
-            let names: Vec<String> = (0..random.usize(1..=KEY_NAMES))
-                .map(|_| (0..random.usize(1..12)).map(|_| alphabet[random.usize(..alphabet.len())]).collect())
-                .collect();
+            let mut name = || match random.u8(..8) {
+                0 => ROOT.to_owned(),
+                _ => (0..random.usize(1..12)).map(|_| alphabet[random.usize(..alphabet.len())]).collect(),
+            };
+            let names: Vec<String> = (0..KEY_NAMES).map(|_| name()).take(random_names.usize(1..=KEY_NAMES)).collect();
             let key = Key::new(names).unwrap();
             assert_eq!(key.to_string().parse::<Key>().as_ref(), Ok(&key), "{key}");
             assert_eq!(format!("settings.{key}").parse::<Key>(), Ok(key));

@@ -20,8 +20,9 @@ use crate::{Key, Problem, Problems, SetBy, Settings, Tree, model, userdata};
 
 /// The folder of the image's and the variant's settings, in those of image, run time and administrator.
 pub const FOLDER: &str = "settings.d";
-/// What user data does not decide: units are programs of the host, and who hands in user data configures and adds no code.
-const NOT_BY_USER_DATA: [(&str, &str); 1] = [("raw", "systemd/system/")];
+/// The only folder of raw files that user data fills: what is in the others starts programs or says which, and who hands in user data
+/// configures a node and adds no code to it.
+const RAW_OF_USER_DATA: &str = "systemd/network/";
 
 /// A folder or file of the image that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -117,13 +118,15 @@ fn told(problem: Problem, set_by: &BTreeMap<Key, SetBy>) -> Problem {
 }
 
 fn not_by(key: &Key, set_by: &SetBy) -> Option<Problem> {
-    let SetBy::UserData { .. } = set_by else { return None };
-    let [group, name, ..] = key.names() else { return None };
-    NOT_BY_USER_DATA.iter().find(|(of, start)| group == of && name.starts_with(start)).map(|_| {
-        let message =
-            "units are the image's and the operators'; user data configures a node and adds no programs to it";
-        Problem { key: Some(key.clone()), set_by: Some(set_by.clone()), message: message.to_owned() }
-    })
+    match (set_by, key.names()) {
+        (SetBy::UserData { .. }, [group, name, ..]) if group == "raw" && !name.starts_with(RAW_OF_USER_DATA) => {
+            let message = format!(
+                "user data configures a node and adds no programs to it: of raw files it has those in {RAW_OF_USER_DATA} alone"
+            );
+            Some(Problem { key: Some(key.clone()), set_by: Some(set_by.clone()), message })
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]

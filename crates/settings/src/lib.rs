@@ -9,6 +9,7 @@
 //!   .resolve() -> Effective   one tree, typed settings, who set each key; or everything that is wrong
 //! userdata::parse(bytes)      a document: its tree, the line of each key, what it includes
 //! store::Store                what is stored, in generations: commit, history, undo, diff
+//! render::render(settings)    files, and who is told of each; nothing is written
 //! migrate::carry, ::replay    what is stored, in another deployment
 //! Schema::get()               unknown names, secrets, descriptions: made from the types of `model`
 //! ```
@@ -18,6 +19,7 @@ mod layers;
 pub mod migrate;
 pub mod model;
 mod problem;
+pub mod render;
 mod schema;
 mod secret;
 mod set_by;

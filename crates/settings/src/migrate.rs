@@ -36,10 +36,8 @@ pub enum Since {
 pub fn carry(from: &Content, refuses: impl Fn(&Key, &Value) -> Option<String>) -> Content {
     let mut to = Content { overrides: BTreeMap::new(), parked: BTreeMap::new(), ..from.clone() };
     let parked = from.parked.iter().map(|(key, parked)| (key, &parked.item));
-    let mut all: Vec<(&Key, &Override)> = from.overrides.iter().chain(parked).collect();
-    // The older first: of two for one key the newer counts, and the older only where the newer is refused.
-    all.sort_by_key(|(_, set)| set.revision);
-    for (key, set) in all {
+    // Of two for one key the one that is parked is newer, and the other counts only where that is refused.
+    for (key, set) in from.overrides.iter().chain(parked) {
         put(&mut to, key, set, &refuses);
     }
     to.user_data = from.user_data.as_ref().map(|data| judged(data, &refuses));
@@ -56,10 +54,7 @@ pub fn replay(own: &Content, ran: &Content, since: Since, refuses: impl Fn(&Key,
         to.forget(key.clone(), *revision);
     }
     let parked = ran.parked.iter().map(|(key, parked)| (key, &parked.item));
-    let mut all: Vec<(&Key, &Override)> = ran.overrides.iter().chain(parked).collect();
-    all.retain(|(key, set)| counts(key, set.revision));
-    all.sort_by_key(|(_, set)| set.revision);
-    for (key, set) in all {
+    for (key, set) in ran.overrides.iter().chain(parked).filter(|(key, set)| counts(key, set.revision)) {
         put(&mut to, key, set, &refuses);
     }
     if let Some(data) = ran.user_data.as_ref().filter(|data| since == Since::All && data.revision > own.revision) {

@@ -113,10 +113,12 @@ fn everything_that_is_wrong_is_told_with_who_set_it() {
 }
 
 #[test]
-fn user_data_adds_no_units() {
-    let unit = json!({"raw": {"systemd/system/a.service": {"content": "[Service]\nExecStart=/bin/a\n"}}});
-    let network = json!({"raw": {"systemd/network/10-a.network": {"content": "[Match]\n"}}});
-    assert!(resolved(&[("user", network)]).is_ok() && resolved(&[("", unit.clone())]).is_ok());
-    let error = problems(&[("user", unit)]);
-    assert!(error.contains("units are the image's and the operators'"), "{error}");
+fn user_data_adds_no_programs() {
+    let raw = |path: &str| json!({"raw": {path: {"content": "[Service]\nExecStart=/bin/a\n"}}});
+    assert!(resolved(&[("user", raw("systemd/network/10-a.network"))]).is_ok());
+    for path in ["systemd/system/a.service", "sysctl.d/a.conf", "containers/containers.conf.d/a.conf"] {
+        assert!(resolved(&[("", raw(path))]).is_ok(), "{path}");
+        let error = problems(&[("user", raw(path))]);
+        assert!(error.contains("adds no programs"), "{error}");
+    }
 }

@@ -165,7 +165,10 @@ fn changes_on_either_side_are_there_on_the_other() {
             for (key, (revision, value)) in &want {
                 match models[next].refuses(key, value) {
                     // In force.
-                    None => assert_eq!(moved.overrides[key].revision, *revision, "seed {seed}: {key}"),
+                    None => {
+                        assert_eq!(moved.overrides[key].revision, *revision, "seed {seed}: {key}");
+                        assert!(!moved.parked.contains_key(key), "seed {seed}: {key}");
+                    }
                     Some(why) => assert_eq!(moved.parked[key].why, why, "seed {seed}: {key}"),
                 }
             }
@@ -203,6 +206,22 @@ fn credentials_certificates_and_identity_are_the_newest_whatever_is_left_behind(
     assert_eq!(names.map(|name| value(&back, name)), [Some(json!(2)), None, Some(json!(2)), Some(json!(2))]);
     assert_eq!(back.user_data.unwrap().sha256, "ab");
     assert_eq!(back.revision, ran.revision);
+}
+
+#[test]
+fn what_was_left_behind_is_there_again_where_it_was() {
+    let model = Model { keys: [key("motd"), key("network.hostname")].into(), most: 9 };
+    let mut own = Content::default();
+    own.set(&key("motd"), json!(1), "uid 0", now()).unwrap();
+    let mut ran = model.carry(&own);
+    ran.set(&key("motd"), json!(2), "uid 0", now()).unwrap();
+    let mut back = model.replay(&own, &ran, Since::AlwaysNewest);
+    assert_eq!(back.overrides[&key("motd")].value, json!(1));
+    back.set(&key("network.hostname"), json!(3), "uid 0", now()).unwrap();
+    // Forward again, to the very deployment that was left: nobody set the older value since.
+    let forward = model.replay(&ran, &back, Since::All);
+    assert_eq!(forward.overrides[&key("motd")].value, json!(2));
+    assert_eq!(forward.overrides[&key("network.hostname")].value, json!(3));
 }
 
 #[test]

@@ -44,11 +44,11 @@ pub struct HostNames(
 group! {
     /// A network interface.
     pub struct Interface {
-        /// The hardware address it is found by; by its name where absent.
+        /// The hardware address it is found by, whatever the kernel calls it; by its name where absent.
         pub mac: Option<HardwareAddress>,
-        /// Ask for an IPv4 address by DHCP. True where it has no address of its own.
+        /// Ask for an IPv4 address by DHCP. Where absent: it does unless it has addresses of its own, or is part of a bond.
         pub dhcp4: Option<bool>,
-        /// Ask for an IPv6 address by DHCP.
+        /// Ask for an IPv6 address by DHCP. Where absent: as IPv4.
         pub dhcp6: Option<bool>,
         /// Take IPv6 addresses and routes that routers announce. Where absent: the kernel's way.
         pub accept_ra: Option<bool>,
@@ -60,7 +60,8 @@ group! {
         pub routes: Option<Vec<Route>>,
         /// Bytes of the largest packet. 68 to 65535.
         pub mtu: Option<Ranged<68, 65535>>,
-        /// The node is online only when this interface is. False where absent.
+        /// It counts when the node waits to be online: any one that counts is enough. Where absent: it does, unless it is part of a
+        /// bond.
         pub required: Option<bool>,
         /// What makes it a bond of other interfaces.
         pub bond: Bond,

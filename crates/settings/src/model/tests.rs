@@ -37,6 +37,7 @@ lockdown = "integrity"
 
 [kernel.sysctl]
 "user.max_user_namespaces" = "16384"
+"kernel.core_pattern" = "/var/tmp/core.%p"
 "vm.max_map_count" = "262144"
 
 [kernel.modules.sctp]
@@ -189,6 +190,11 @@ fn says_what_is_wrong_across_keys() {
         ),
         ("network.interfaces.a.routes = [{ to = 'fd00::/8', via = '10.0.0.1' }]", "the other family"),
         ("kernel.lockdown = 'none'", "lockdown never falls"),
+        (
+            "kernel.sysctl.'kernel.core_pattern' = '|/var/x'",
+            "kernel.sysctl.\"kernel.core_pattern\": it names a program",
+        ),
+        ("kernel.sysctl.'kernel/modprobe' = '/var/x'", "it names a program that the kernel starts"),
         ("kernel.modules.a = { allowed = false, autoload = true }", "kernel.modules.a.autoload: a module that is not"),
         ("ntp.time-servers = []", "ntp.time-servers: it is empty"),
         ("pki.a.trusted = true", "pki.a.trusted: there is no certificate"),

@@ -8,6 +8,12 @@ use crate::{
     model::{Credential, Interface, Lockdown, value::InterfaceName},
 };
 
+/// Kernel parameters that name programs, or how programs are started.
+const PROGRAMS: [&str; 5] =
+    ["kernel.hotplug", "kernel.modprobe", "kernel.poweroff_cmd", "kernel.usermodehelper.", "fs.binfmt_misc."];
+/// Where memory of a program that crashed goes: a file, or behind `|` a program.
+const CORE_PATTERN: &str = "kernel.core_pattern";
+
 pub(super) fn check(settings: &Settings, found: &mut Found) {
     for (name, interface) in &settings.network.interfaces {
         bond(settings, name, interface, found);
@@ -35,6 +41,16 @@ pub(super) fn check(settings: &Settings, found: &mut Found) {
     if settings.kernel.lockdown == Some(Lockdown::None) {
         let message = "the image's signed command line has 'integrity', and lockdown never falls; unset it";
         found.at(&[&"kernel", &"lockdown"], message);
+    }
+    for (name, value) in &settings.kernel.sysctl {
+        let dotted = name.as_str().replace('/', ".");
+        let names_program = PROGRAMS.iter().any(|program| dotted.starts_with(program));
+        if names_program || dotted == CORE_PATTERN && value.as_str().trim_start().starts_with('|') {
+            found.at(
+                &[&"kernel", &"sysctl", name],
+                "it names a program that the kernel starts, and programs come with the image",
+            );
+        }
     }
     for (name, module) in &settings.kernel.modules {
         if module.allowed == Some(false) && module.autoload == Some(true) {

@@ -56,20 +56,30 @@ text!(
 );
 
 impl Word {
-    /// The word as one word of a unit's command or environment, whatever it has in it (systemd.service(5), "Command lines":
-    /// quotes, backslashes, `$` and `%` lose their meaning).
+    /// The word as one word of a unit's command, whatever it has in it (systemd.service(5), "Command lines": quotes, backslashes,
+    /// `$` and `%` lose their meaning).
     pub fn quoted(&self) -> String {
-        let mut quoted = String::from("\"");
-        for c in self.0.chars() {
-            match c {
-                '"' | '\\' => quoted.extend(['\\', c]),
-                '$' | '%' => quoted.extend([c, c]),
-                _ => quoted.push(c),
-            }
-        }
-        quoted.push('"');
-        quoted
+        escaped(&self.0, &['$', '%'])
     }
+
+    /// The word as a variable's value in a unit (systemd.exec(5), `Environment=`: `$` means itself there).
+    pub fn assigned_to(&self, name: &VariableName) -> String {
+        escaped(&format!("{name}={}", self.0), &['%'])
+    }
+}
+
+/// In quotes, with what is `doubled` twice.
+fn escaped(text: &str, doubled: &[char]) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            _ if doubled.contains(&c) => quoted.extend([c, c]),
+            _ => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
 }
 
 text!(
@@ -376,6 +386,8 @@ mod tests {
         let quoted = |text: &str| text.parse::<Word>().unwrap().quoted();
         assert_eq!(quoted("plain"), "\"plain\"");
         assert_eq!(quoted(r#"a "b" \c $D %n 'e'"#), r#""a \"b\" \\c $$D %%n 'e'""#);
+        let assigned = r#"a "b" \c $D %n"#.parse::<Word>().unwrap().assigned_to(&"X".parse().unwrap());
+        assert_eq!(assigned, r#""X=a \"b\" \\c $D %%n""#);
         takes::<Word>(&["-c", "echo \"hello\"", "ä"], &["a\tb"]);
     }
 

@@ -1,0 +1,148 @@
+//! What settings come to: files, and which service each belongs to. Pure: nothing is read, written or started.
+//!
+//! ```text
+//! render(settings) -> Files                  every file, whole
+//! affected(before, after) -> [Service]       whose files differ, in the order in which they are told
+//! Service::action() -> Action                how it is told
+//! ```
+//!
+//! Texts come from types that cannot end a line or leave their quotes (`model::value`). A file that nothing asks for is not there:
+//! /etc is made anew at each boot, and what an apply no longer has it removes.
+
+mod containers;
+mod network;
+mod node;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use crate::Settings;
+
+/// Files that everybody may read.
+const PUBLIC: u32 = 0o644;
+/// Files with secrets.
+const PRIVATE: u32 = 0o600;
+
+/// Who reads a file. In this order they are told: what others stand on comes first.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Service {
+    /// Modules of the kernel.
+    Modules,
+    /// Parameters of the kernel.
+    Parameters,
+    /// The node's own name.
+    Hostname,
+    /// What the service manager reads: variables of all services, units.
+    Manager,
+    /// What may come in.
+    Firewall,
+    /// Interfaces.
+    Network,
+    /// Who answers for names.
+    Resolver,
+    /// Who tells the time.
+    Time,
+    /// What is read anew whenever it is needed: podman's files, schedules, texts.
+    Nobody,
+    /// A container, by its name.
+    Container(String),
+}
+
+/// How a service is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Not at all.
+    Nothing,
+    /// The kernel is given the node's name, as /etc/hostname has it.
+    SetHostname,
+    /// The service manager executes itself anew, and reads its configuration and all units.
+    Reexecute,
+    /// A unit reloads.
+    Reload(String),
+    /// A unit is started anew, or stopped where its file is gone.
+    Restart(String),
+}
+
+impl Service {
+    /// How it is told that its files differ.
+    pub fn action(&self) -> Action {
+        let restart = |unit: &str| Action::Restart(unit.to_owned());
+        match self {
+            Self::Modules => restart("systemd-modules-load.service"),
+            Self::Parameters => restart("systemd-sysctl.service"),
+            Self::Hostname => Action::SetHostname,
+            Self::Manager => Action::Reexecute,
+            Self::Firewall => Action::Reload("rocketos-firewall.service".to_owned()),
+            Self::Network => Action::Reload("systemd-networkd.service".to_owned()),
+            Self::Resolver => restart("systemd-resolved.service"),
+            Self::Time => restart("systemd-timesyncd.service"),
+            Self::Nobody => Action::Nothing,
+            Self::Container(name) => Action::Restart(format!("{name}.service")),
+        }
+    }
+}
+
+/// A file. `Debug` does not show what it says.
+#[derive(Clone, PartialEq, Eq)]
+pub struct File {
+    /// What it says.
+    pub bytes: Vec<u8>,
+    /// Its permissions. Its label is the one that the policy has for its path.
+    pub mode: u32,
+    /// Who reads it.
+    pub service: Service,
+}
+
+impl fmt::Debug for File {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "File({} bytes, {:o}, {:?})", self.bytes.len(), self.mode, self.service)
+    }
+}
+
+/// Files by their path below the root, such as `etc/motd`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Files(BTreeMap<String, File>);
+
+impl Files {
+    /// Each with its path, by path.
+    pub fn all(&self) -> &BTreeMap<String, File> {
+        &self.0
+    }
+
+    fn put(&mut self, path: impl Into<String>, service: Service, text: impl Into<String>) {
+        let bytes = text.into().into_bytes();
+        self.0.insert(path.into(), File { bytes, mode: PUBLIC, service });
+    }
+
+    fn put_private(&mut self, path: &str, service: Service, text: String) {
+        self.0.insert(path.to_owned(), File { bytes: text.into_bytes(), mode: PRIVATE, service });
+    }
+}
+
+/// Every file that settings come to. `settings` are those of all layers, sound together ([`crate::Layers::resolve`]).
+pub fn render(settings: &Settings) -> Files {
+    let mut files = Files::default();
+    node::render(settings, &mut files);
+    network::render(settings, &mut files);
+    containers::render(settings, &mut files);
+    files
+}
+
+/// Whose files differ, are new or are gone, each once, in the order in which they are told. A file that is as it was tells nobody.
+pub fn affected(before: &Files, after: &Files) -> Vec<Service> {
+    let differ = |one: &Files, other: &Files| -> Vec<Service> {
+        let all = one.0.iter().filter(|(path, file)| other.0.get(*path) != Some(*file));
+        all.map(|(_, file)| file.service.clone()).collect()
+    };
+    let mut found: BTreeSet<Service> = differ(before, after).into_iter().chain(differ(after, before)).collect();
+    // A quadlet becomes a unit when the manager reads it.
+    if found.iter().any(|service| matches!(service, Service::Container(_))) {
+        found.insert(Service::Manager);
+    }
+    found.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests;

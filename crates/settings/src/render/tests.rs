@@ -1,0 +1,128 @@
+use std::{fs, path::PathBuf};
+
+use serde::Deserialize as _;
+
+use super::*;
+use crate::{Layers, SetBy, userdata};
+
+mod text {
+    use super::Files;
+
+    include!("../../golden/text.rs");
+}
+
+fn golden(name: &str) -> String {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden").join(name);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn rendered(text: &str) -> Files {
+    let mut layers = Layers::default();
+    let set_by = SetBy::Operator { by: "uid 0".to_owned(), at: "2026-11-23T01:02:03Z".parse().unwrap() };
+    layers.add(&userdata::parse(text.as_bytes()).unwrap().tree, |_| set_by.clone());
+    render(&layers.resolve().unwrap_or_else(|problems| panic!("{problems}")).settings)
+}
+
+fn said(files: &Files, path: &str) -> String {
+    String::from_utf8(files.all()[path].bytes.clone()).unwrap()
+}
+
+#[test]
+fn settings_come_to_the_files_that_were_read_and_committed() {
+    let found = text::of(&rendered(&golden("full.toml")));
+    let how = "run `cargo run -p rocketos-settings --example golden`, and read what changed";
+    assert!(found == golden("full.txt"), "golden/full.txt is another: {how}\n{found}");
+    assert!(rendered("").all().is_empty());
+}
+
+#[test]
+fn only_files_with_secrets_are_private_and_none_is_shown() {
+    let files = rendered(&golden("full.toml"));
+    let private: Vec<&String> =
+        files.all().iter().filter(|(_, file)| file.mode != 0o644).map(|(path, _)| path).collect();
+    assert_eq!(private, ["run/containers/0/auth.json"]);
+    assert_eq!(files.all()["run/containers/0/auth.json"].mode, 0o600);
+    assert!(!format!("{files:?}").contains("pass"));
+    for (path, file) in files.all() {
+        let text = String::from_utf8_lossy(&file.bytes);
+        assert!(!text.contains("pass \"word\"") && (path.starts_with("run/") || !text.contains("token")), "{path}");
+    }
+}
+
+#[test]
+fn those_who_read_the_files_take_them() {
+    let files = rendered(&golden("full.toml"));
+    let firewall =
+        rocketos_firewall::Opening::parse_file(&said(&files, "etc/rocketos/firewall.d/settings.toml")).unwrap();
+    assert_eq!(firewall.len(), 2);
+    for name in ["settings-web", "settings-net"] {
+        let check = said(&files, &format!("etc/rocketos/health.d/{name}.toml"));
+        rocketos_health::Check::parse(name, &check).unwrap_or_else(|error| panic!("{error}\n{check}"));
+    }
+    // One of settings is meant where there is one, else the image's.
+    assert!(said(&files, "etc/rocketos/health.d/settings-web.toml").contains(r#"after = ["network", "settings-net"]"#));
+    let schedule: toml::Table = said(&files, "etc/rocketos/update.toml.d/90-settings.toml").parse().unwrap();
+    for window in schedule["window"].as_array().unwrap() {
+        rocketos_update::Window::deserialize(window.clone()).unwrap();
+    }
+    assert_eq!(schedule["window"].as_array().map(Vec::len), Some(2));
+}
+
+#[test]
+fn an_unchanged_file_tells_nobody() {
+    let before = rendered(&golden("full.toml"));
+    assert_eq!(affected(&before, &before), []);
+    let none = Files::default();
+    let all = affected(&none, &before);
+    let expected = [
+        Service::Modules,
+        Service::Parameters,
+        Service::Hostname,
+        Service::Manager,
+        Service::Firewall,
+        Service::Network,
+        Service::Resolver,
+        Service::Time,
+        Service::Nobody,
+        Service::Container("web".to_owned()),
+    ];
+    assert_eq!(all, expected);
+    assert_eq!(affected(&before, &none), expected);
+    let changed = |from: &str, to: &str| affected(&before, &rendered(&golden("full.toml").replace(from, to)));
+    assert_eq!(changed("Hello.", "Hi."), [Service::Nobody]);
+    assert_eq!(changed("262144", "262145"), [Service::Parameters]);
+    assert_eq!(changed("node-1", "node-2"), [Service::Hostname]);
+    assert_eq!(changed("web:1", "web:2"), [Service::Manager, Service::Container("web".to_owned())]);
+    assert_eq!(changed("9000", "1500"), [Service::Network]);
+}
+
+#[test]
+fn every_service_but_nobody_is_told_somehow() {
+    let name = "web".to_owned();
+    assert_eq!(Service::Container(name).action(), Action::Restart("web.service".to_owned()));
+    assert_eq!(Service::Nobody.action(), Action::Nothing);
+    assert_eq!(Service::Firewall.action(), Action::Reload("rocketos-firewall.service".to_owned()));
+    for service in [Service::Modules, Service::Parameters, Service::Hostname, Service::Manager, Service::Network] {
+        assert_ne!(service.action(), Action::Nothing, "{service:?}");
+    }
+}
+
+#[test]
+fn what_nobody_names_has_the_images_own_ways() {
+    let files = rendered("[settings.network.interfaces.eth0]\nrequired = true\n");
+    let network = said(&files, "etc/systemd/network/10-settings-eth0.network");
+    assert!(network.contains("Name=eth0") && network.contains("DHCP=yes") && network.contains("ClientIdentifier=mac"));
+    let of = |line: &str| {
+        let files = rendered(&format!("[settings.network.interfaces.eth0]\n{line}\n"));
+        let text = said(&files, "etc/systemd/network/10-settings-eth0.network");
+        text.lines().find(|line| line.starts_with("DHCP=")).unwrap().to_owned()
+    };
+    assert_eq!(of("dhcp4 = false"), "DHCP=no");
+    assert_eq!(of("dhcp4 = true\ndhcp6 = false"), "DHCP=ipv4");
+    assert_eq!(of("dhcp4 = false\ndhcp6 = true"), "DHCP=ipv6");
+    assert_eq!(of("addresses = ['192.0.2.7/24']"), "DHCP=no");
+    assert_eq!(of("addresses = ['192.0.2.7/24']\ndhcp4 = true"), "DHCP=yes");
+    let icmp = rendered("[settings.container-runtime]\nenable-unprivileged-icmp = true\n");
+    let conf = said(&icmp, "etc/containers/containers.conf.d/90-settings.conf");
+    assert_eq!(conf, "[containers]\ndefault_sysctls = [\"net.ipv4.ping_group_range=0 2147483647\"]\n");
+}
