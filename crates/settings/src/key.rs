@@ -1,6 +1,6 @@
 //! A key: the names that lead to a setting, dotted as TOML writes them.
 
-use std::{fmt, str::FromStr};
+use std::{borrow::Borrow, collections::BTreeMap, fmt, ops::Bound, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -66,9 +66,26 @@ impl Key {
         &self.0
     }
 
+    /// A key of a map that cannot be there together with this one: one of the two is a value, and the other lies below it.
+    pub(crate) fn in_the_way<'a, V>(&self, all: &'a BTreeMap<Self, V>) -> Option<&'a Self> {
+        let above = (1..self.0.len()).find_map(|length| all.get_key_value(&self.0[..length]).map(|(key, _)| key));
+        // In order of keys, what lies below one follows it at once.
+        let below = || {
+            let mut behind = all.range::<[String], _>((Bound::Excluded(self.0.as_slice()), Bound::Unbounded));
+            behind.next().map(|(key, _)| key).filter(|key| key.is_within(self))
+        };
+        above.or_else(below)
+    }
+
     /// True where it is the other, or lies below it.
     pub fn is_within(&self, other: &Self) -> bool {
         self.0.starts_with(&other.0)
+    }
+}
+
+impl Borrow<[String]> for Key {
+    fn borrow(&self) -> &[String] {
+        &self.0
     }
 }
 
@@ -177,6 +194,25 @@ mod tests {
         assert_eq!(Key::new(vec!["\"".repeat(200); 3]), Err(KeyError::Limit));
         assert_eq!("x".repeat(KEY_BYTES * 2).parse::<Key>(), Err(KeyError::Limit));
         assert_eq!(Key::new(Vec::<String>::new()), Err(KeyError::Empty));
+    }
+
+    #[test]
+    fn finds_what_is_in_its_way() {
+        let all: BTreeMap<Key, ()> = ["a.b", "a-b", "c.d.e", "c.f"].map(|text| (text.parse().unwrap(), ())).into();
+        let found = |text: &str| text.parse::<Key>().unwrap().in_the_way(&all).map(ToString::to_string);
+        for (text, expected) in [
+            ("a", Some("a.b")),
+            ("a.b", None),
+            ("a.b.c.d", Some("a.b")),
+            ("a-b.c", Some("a-b")),
+            ("a.c", None),
+            ("c", Some("c.d.e")),
+            ("c.d", Some("c.d.e")),
+            ("c.e", None),
+            ("d", None),
+        ] {
+            assert_eq!(found(text).as_deref(), expected, "{text}");
+        }
     }
 
     #[test]

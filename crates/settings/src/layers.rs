@@ -84,8 +84,8 @@ impl Layers {
 
     /// What is a value below and a table here, or the other way round.
     fn conflict(&self, key: &Key, set_by: &SetBy) -> Option<Problem> {
-        let other = |other: &Key| other != key && (other.is_within(key) || key.is_within(other));
-        let (there, (_, by)) = self.values.iter().find(|(there, _)| other(there))?;
+        let there = key.in_the_way(&self.values)?;
+        let (_, by) = &self.values[there];
         let message = format!("it cannot be there together with {there}, set by {by}: one is a value, one a table");
         Some(Problem { key: Some(key.clone()), set_by: Some(set_by.clone()), message })
     }
@@ -95,13 +95,14 @@ impl Layers {
     /// # Errors
     /// Everything that is wrong, each with its key and who set it.
     pub fn resolve(self) -> Result<Effective, Problems> {
-        let (mut tree, mut set_by, mut problems) = (Tree::default(), BTreeMap::new(), self.problems);
-        for (key, (value, by)) in self.values {
-            if let Err(error) = tree.set(&key, value) {
-                problems.push(Problem { key: Some(key.clone()), set_by: Some(by.clone()), message: error.to_string() });
-            }
-            set_by.insert(key, by);
-        }
+        let (mut set_by, mut problems) = (BTreeMap::new(), self.problems);
+        let leaves = self.values.into_iter().map(|(key, (value, by))| {
+            set_by.insert(key.clone(), by);
+            (key, value)
+        });
+        // None is in another's way: who would have been is a problem already.
+        let (tree, _) = Tree::of_leaves(leaves);
+        let tree = tree.bounded().map_err(|error| Problem { key: None, set_by: None, message: error.to_string() })?;
         let (settings, found) = model::check(&tree);
         problems.extend(found.into_iter().map(|problem| told(problem, &set_by)));
         Problems::of(problems).map(|()| Effective { tree, settings, set_by })

@@ -73,8 +73,7 @@ fn is_always_newest(key: &Key) -> bool {
 fn put(to: &mut Content, key: &Key, set: &Override, refuses: &impl Fn(&Key, &Value) -> Option<String>) {
     to.removed.remove(key);
     let in_the_way = || {
-        let there =
-            to.overrides.keys().find(|there| *there != key && (there.is_within(key) || key.is_within(there)))?;
+        let there = key.in_the_way(&to.overrides)?;
         Some(format!("it cannot be there together with {there}: one is a value, one a table"))
     };
     match refuses(key, &set.value).or_else(in_the_way) {
@@ -92,13 +91,16 @@ fn put(to: &mut Content, key: &Key, set: &Override, refuses: &impl Fn(&Key, &Val
 fn judged(data: &UserData, refuses: &impl Fn(&Key, &Value) -> Option<String>) -> UserData {
     let mut to = UserData { tree: Tree::default(), parked: BTreeMap::new(), ..data.clone() };
     let parked = data.parked.iter().map(|(key, parked)| (key.clone(), parked.item.clone()));
-    for (key, item) in data.tree.leaves().into_iter().chain(parked) {
-        let refused =
-            refuses(&key, &item).or_else(|| to.tree.set(&key, item.clone()).err().map(|error| error.to_string()));
-        if let Some(why) = refused {
-            to.parked.insert(key, Parked { item, why });
+    let mut judged = |key: &Key, item: &Value| match refuses(key, item) {
+        Some(why) => {
+            to.parked.insert(key.clone(), Parked { item: item.clone(), why });
+            false
         }
-    }
+        None => true,
+    };
+    let all = data.tree.leaves().into_iter().chain(parked);
+    // All are of one document: none is in another's way.
+    to.tree = Tree::of_leaves(all.filter(|(key, item)| judged(key, item))).0;
     to
 }
 

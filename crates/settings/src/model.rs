@@ -164,14 +164,16 @@ group! {
 
 /// Judges a tree: the settings it comes to, and everything that is wrong with it. Settings that are wrong are not among them.
 pub fn check(tree: &Tree) -> (Settings, Vec<Problem>) {
-    let (mut problems, mut sound) = (Vec::new(), Tree::default());
-    for (key, value) in tree.leaves() {
-        match refusal(&key, &value) {
-            Some(message) => problems.push(Problem::at(&key, message)),
-            // Both lead to the same tree: it fits.
-            None => problems.extend(sound.set(&key, value).err().map(|error| Problem::at(&key, error.to_string()))),
+    let mut problems = Vec::new();
+    let mut judged = |key: &Key, value: &Value| match refusal(key, value) {
+        Some(message) => {
+            problems.push(Problem::at(key, message));
+            false
         }
-    }
+        None => true,
+    };
+    // All are of one tree: none is in another's way.
+    let (sound, _) = Tree::of_leaves(tree.leaves().into_iter().filter(|(key, value)| judged(key, value)));
     let settings = match Settings::deserialize(sound.to_value()) {
         Ok(settings) => settings,
         // Each value was sound alone, and tables need nothing.

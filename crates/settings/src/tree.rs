@@ -91,6 +91,26 @@ impl Tree {
         Ok(())
     }
 
+    /// The tree of values that come one by one; where one is in another's way the first stays, and the others are told.
+    pub(crate) fn of_leaves(leaves: impl IntoIterator<Item = (Key, Value)>) -> (Self, Vec<(Key, TreeError)>) {
+        let (mut tree, mut refused) = (Self::default(), Vec::new());
+        for (key, value) in leaves {
+            if let Err(error) = tree.put(&key, value) {
+                refused.push((key, error));
+            }
+        }
+        (tree, refused)
+    }
+
+    /// Itself, where it is within the limits.
+    pub(crate) fn bounded(self) -> Result<Self, TreeError> {
+        let bytes = serde_json::to_vec(&self.0).map_or(usize::MAX, |bytes| bytes.len());
+        match bytes > TREE_BYTES || count(&self.0) > LEAVES {
+            true => Err(TreeError::Limit),
+            false => Ok(self),
+        }
+    }
+
     /// Sets everything of another tree over this one.
     ///
     /// # Errors
@@ -135,14 +155,6 @@ impl Tree {
         }
         table.insert(last.clone(), value);
         Ok(())
-    }
-
-    fn bounded(self) -> Result<Self, TreeError> {
-        let bytes = serde_json::to_vec(&self.0).map_or(usize::MAX, |bytes| bytes.len());
-        match bytes > TREE_BYTES || count(&self.0) > LEAVES {
-            true => Err(TreeError::Limit),
-            false => Ok(self),
-        }
     }
 }
 

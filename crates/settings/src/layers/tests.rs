@@ -122,3 +122,16 @@ fn user_data_adds_no_programs() {
         assert!(error.contains("adds no programs"), "{error}");
     }
 }
+
+#[test]
+fn as_much_as_there_may_be_is_judged_in_a_moment() {
+    let names: serde_json::Map<_, _> = (0..crate::LEAVES).map(|n| (format!("vm.a{n}"), json!("1"))).collect();
+    let began = std::time::Instant::now();
+    let error = problems(&[("user", json!({"kernel": {"sysctl": names}}))]);
+    assert!(error.contains("8192 entries"), "{error}");
+    // Some tenths of a second here; if each were judged with all before it, minutes.
+    assert!(began.elapsed().as_secs() < 30, "{:?}", began.elapsed());
+    let (one, other) = ("a".repeat(crate::TREE_BYTES / 2), "b".repeat(crate::TREE_BYTES / 2));
+    let error = problems(&[("fact", json!({"motd": one})), ("user", json!({"pki": {"a": {"data": other}}}))]);
+    assert!(error.contains("settings have at most"), "{error}");
+}

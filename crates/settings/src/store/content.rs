@@ -131,11 +131,11 @@ impl Content {
     /// # Errors
     /// When two overrides are in each other's way.
     pub fn overrides(&self) -> Result<Tree, TreeError> {
-        let mut tree = Tree::default();
-        for (key, set) in &self.overrides {
-            tree.set(key, set.value.clone())?;
+        let leaves = self.overrides.iter().map(|(key, set)| (key.clone(), set.value.clone()));
+        match Tree::of_leaves(leaves) {
+            (tree, refused) if refused.is_empty() => tree.bounded(),
+            (_, mut refused) => Err(refused.remove(0).1),
         }
-        Ok(tree)
     }
 
     /// Puts what is stored on top of layers.
