@@ -82,6 +82,9 @@ pub mod limits {
     pub const RAW_FILES: usize = 64;
 }
 
+/// Characters of a message about one value.
+const MESSAGE_CHARS: usize = 500;
+
 /// Declares a table of settings: every key may be absent, none is unknown.
 macro_rules! group {
     ($(#[$meta:meta])* pub struct $name:ident { $($body:tt)* }) => {
@@ -230,10 +233,18 @@ fn alone(key: &Key, value: &Value) -> Option<String> {
         [] => String::new(),
         path => format!(" (at {})", path.join(".").replace(".[", "[")),
     };
-    Some(match shown {
-        true => format!("{}{place}", error.inner()),
-        false => format!("{}{place}", hidden(value, error.inner())),
-    })
+    let message = if shown { error.inner().to_string() } else { hidden(value, error.inner()) };
+    Some(in_a_line(&format!("{message}{place}")))
+}
+
+/// A message as one line: serde repeats some values as they are.
+fn in_a_line(message: &str) -> String {
+    let escaped = |c: char| if c.is_control() { c.escape_default().collect() } else { c.to_string() };
+    let mut line: String = message.chars().take(MESSAGE_CHARS).map(escaped).collect();
+    if message.chars().nth(MESSAGE_CHARS).is_some() {
+        line.push('…');
+    }
+    line
 }
 
 /// What may be told of a value that is not shown: our own types never repeat it, serde's words may.

@@ -95,9 +95,6 @@ pub enum UserDataError {
         /// As found.
         found: String,
     },
-    /// It includes itself.
-    #[error("it includes itself, by way of others")]
-    Circle,
     /// More than are fetched.
     #[error("user data includes more than {INCLUDES} documents, or more than {INCLUDE_DEPTH} deep")]
     Includes,
@@ -143,29 +140,27 @@ pub fn parse(bytes: &[u8]) -> Result<Document, UserDataError> {
 /// Reads a document, and puts what it includes below it. Lines are then those of this document alone.
 ///
 /// # Errors
-/// As [`parse`], of each document; when one is not what its hash says, includes itself, or there are too many.
+/// As [`parse`], of each document; when one is not what its hash says, or there are too many. None can include itself: it would have
+/// to have its own hash in it.
 pub fn gather(bytes: &[u8], fetch: &mut impl Fetch) -> Result<Document, UserDataError> {
     let mut document = parse(bytes)?;
     let mut below = Tree::default();
     let mut left = INCLUDES;
-    include(&mut document, &mut Vec::new(), &mut left, fetch, &mut below)?;
+    include(&mut document, 0, &mut left, fetch, &mut below)?;
     let lines = std::mem::take(&mut document.lines);
     Ok(Document { tree: below, lines, include: Vec::new() })
 }
 
 fn include(
     document: &mut Document,
-    above: &mut Vec<String>,
+    depth: usize,
     left: &mut usize,
     fetch: &mut impl Fetch,
     into: &mut Tree,
 ) -> Result<(), UserDataError> {
     for one in std::mem::take(&mut document.include) {
         let failed = |problem| UserDataError::Included { url: one.url.to_string(), problem: Box::new(problem) };
-        if above.contains(&one.sha256) {
-            return Err(failed(UserDataError::Circle));
-        }
-        if *left == 0 || above.len() >= INCLUDE_DEPTH {
+        if *left == 0 || depth >= INCLUDE_DEPTH {
             return Err(UserDataError::Includes);
         }
         *left -= 1;
@@ -175,9 +170,7 @@ fn include(
             return Err(failed(UserDataError::Hash { expected: one.sha256.clone(), found }));
         }
         let mut inner = parse(&bytes).map_err(failed)?;
-        above.push(one.sha256.clone());
-        include(&mut inner, above, left, fetch, into).map_err(failed)?;
-        above.pop();
+        include(&mut inner, depth + 1, left, fetch, into).map_err(failed)?;
     }
     into.merge(&document.tree).map_err(UserDataError::Tree)
 }

@@ -34,6 +34,7 @@ mod statement;
 mod tar;
 mod tuf;
 mod uki;
+mod user_data;
 
 /// Runs a parser on some bytes; a panic is a finding.
 pub type Target = fn(&[u8]);
@@ -69,6 +70,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("tuf-targets", tuf::targets::fuzz),
     ("tuf-timestamp", tuf::timestamp::fuzz),
     ("uki", uki::fuzz),
+    ("user-data", user_data::fuzz),
 ];
 
 /// The target of that name.

@@ -213,8 +213,10 @@ fn what_was_left_behind_is_there_again_where_it_was() {
     let model = Model { keys: [key("motd"), key("network.hostname")].into(), most: 9 };
     let mut own = Content::default();
     own.set(&key("motd"), json!(1), "uid 0", now()).unwrap();
+    own.set_user_data("nocloud", "first", Document::default());
     let mut ran = model.carry(&own);
     ran.set(&key("motd"), json!(2), "uid 0", now()).unwrap();
+    ran.set_user_data("nocloud", "second", Document::default());
     let mut back = model.replay(&own, &ran, Since::AlwaysNewest);
     assert_eq!(back.overrides[&key("motd")].value, json!(1));
     back.set(&key("network.hostname"), json!(3), "uid 0", now()).unwrap();
@@ -222,6 +224,7 @@ fn what_was_left_behind_is_there_again_where_it_was() {
     let forward = model.replay(&ran, &back, Since::All);
     assert_eq!(forward.overrides[&key("motd")].value, json!(2));
     assert_eq!(forward.overrides[&key("network.hostname")].value, json!(3));
+    assert_eq!((back.user_data.unwrap().sha256, forward.user_data.unwrap().sha256), ("first".into(), "second".into()));
 }
 
 #[test]

@@ -269,6 +269,14 @@ fn says_what_is_wrong_with_a_value() {
 }
 
 #[test]
+fn a_message_is_one_line_that_ends() {
+    let found = problems("kernel.lockdown = \"a\\nb\\u001b[2J\"");
+    assert!(found.starts_with(r"kernel.lockdown: unknown variant `a\nb\u{1b}[2J`"), "{found}");
+    let found = problems(&format!("kernel.lockdown = '{}'", "x".repeat(100_000)));
+    assert!(found.len() < 600 && found.ends_with('…'), "{}", found.len());
+}
+
+#[test]
 fn no_message_has_a_secret_in_it() {
     for text in [
         "host-containers.a = { source = 'a.b/c', user-data = 'hunter2!' }",
@@ -277,13 +285,15 @@ fn no_message_has_a_secret_in_it() {
         "container-registry.credentials = 'hunter2'",
         "container-registry.credentials = ['hunter2']",
         "container-registry.credentials = [{ registry = 'a.b', password = ['hunter2'] }]",
+        "container-registry.credentials = [{ registry = 'a.b', password = 424242 }]",
+        "container-registry.credentials = 424242",
         "container-registry.credentials = [{ registry = 'a.b', hunter2 = 'hunter2' }]",
         "container-registry.credentials = [{ registry = 'a.b', password = \"hunter2\\n\" }]",
         "container-registry.credentials = { password = 'hunter2' }",
         "container-registry.credentails = [{ registry = 'a.b', password = 'hunter2' }]",
     ] {
         let found = problems(text);
-        assert!(!found.is_empty() && !found.contains("hunter2"), "{text}\n{found}");
+        assert!(!found.is_empty() && !found.contains("hunter2") && !found.contains("424242"), "{text}\n{found}");
     }
     let (settings, found) = check(
         &Tree::from_value(json!({"container-registry": {"credentials": [
