@@ -14,9 +14,10 @@ use std::{
 
 use rocketos_dropins::{ReadError, files, text};
 use rocketos_model::limits::CONFIG_FILE_BYTES;
+use serde::Serialize;
 use serde_json::Value;
 
-use crate::{Key, Problem, Problems, SetBy, Settings, Tree, model, userdata};
+use crate::{Key, Problem, Problems, Schema, SetBy, Settings, Tree, model, userdata};
 
 /// The folder of the image's and the variant's settings, in those of image, run time and administrator.
 pub const FOLDER: &str = "settings.d";
@@ -37,7 +38,7 @@ pub struct Layers {
 }
 
 /// What all layers come to.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Effective {
     /// Every key that is set.
     pub tree: Tree,
@@ -45,6 +46,30 @@ pub struct Effective {
     pub settings: Settings,
     /// Who set each key of the tree.
     pub set_by: BTreeMap<Key, SetBy>,
+}
+
+/// A key as people may see it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Shown {
+    /// The key.
+    pub key: Key,
+    /// Its value; a secret is not shown.
+    pub value: Value,
+    /// Who set it.
+    pub set_by: SetBy,
+}
+
+impl Effective {
+    /// Every key at or below another, or of all, with who set it, by key. No secret is shown.
+    pub fn shown(&self, below: Option<&Key>) -> Vec<Shown> {
+        let leaves = self.tree.leaves().into_iter().filter(|(key, _)| below.is_none_or(|below| key.is_within(below)));
+        let shown = leaves.filter_map(|(key, value)| {
+            let set_by = self.set_by.get(&key)?.clone();
+            Some(Shown { value: Schema::get().shown_at(&key, &value), key, set_by })
+        });
+        shown.collect()
+    }
 }
 
 impl Layers {

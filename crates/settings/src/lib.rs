@@ -7,6 +7,7 @@
 //! Layers::of_image(root)      files of image and variant
 //!   .add(tree, who)           facts, user data, overrides: each above those before
 //!   .resolve() -> Effective   one tree, typed settings, who set each key; or everything that is wrong
+//! in_force(layers, history)   what a node boots with: the newest that is sound
 //! userdata::parse(bytes)      a document: its tree, the line of each key, what it includes
 //! store::Store                what is stored, in generations: commit, history, undo, diff
 //! render::render(settings)    files, and who is told of each; nothing is written
@@ -14,6 +15,7 @@
 //! Schema::get()               unknown names, secrets, descriptions: made from the types of `model`
 //! ```
 
+mod in_force;
 mod key;
 mod layers;
 pub mod migrate;
@@ -27,8 +29,9 @@ pub mod store;
 mod tree;
 pub mod userdata;
 
+pub use in_force::{Choice, InForce, in_force};
 pub use key::{KEY_BYTES, KEY_NAMES, Key, KeyError, NAME_BYTES, ROOT};
-pub use layers::{Effective, FOLDER, LayerError, Layers};
+pub use layers::{Effective, FOLDER, LayerError, Layers, Shown};
 pub use model::Settings;
 pub use problem::{PROBLEMS, Problem, Problems};
 pub use schema::{ELSEWHERE, Schema};

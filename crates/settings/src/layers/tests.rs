@@ -113,6 +113,22 @@ fn everything_that_is_wrong_is_told_with_who_set_it() {
 }
 
 #[test]
+fn what_is_in_force_is_shown_with_who_set_it_and_without_secrets() {
+    let host = json!({"host-containers": {"a": {"source": "a.b/c", "user-data": "aHVudGVyMg=="}}, "motd": "hello"});
+    let effective = resolved(&[("user", host)]).unwrap();
+    let shown = serde_json::to_value(effective.shown(Some(&key("host-containers.a")))).unwrap();
+    let by = json!({"layer": "user-data", "provider": "nocloud", "line": 3});
+    let expected = json!([
+        {"key": "host-containers.a.source", "value": "a.b/c", "set-by": by},
+        {"key": "host-containers.a.user-data", "value": crate::SHOWN, "set-by": by},
+    ]);
+    assert_eq!(shown, expected);
+    assert_eq!(effective.shown(None).len(), 3);
+    assert!(effective.shown(Some(&key("host-containers.b"))).is_empty());
+    assert!(!format!("{effective:?}").contains("hunter2") && !format!("{effective:?}").contains("aHVudGVyMg"));
+}
+
+#[test]
 fn user_data_adds_no_programs() {
     let raw = |path: &str| json!({"raw": {path: {"content": "[Service]\nExecStart=/bin/a\n"}}});
     assert!(resolved(&[("user", raw("systemd/network/10-a.network"))]).is_ok());

@@ -21,6 +21,34 @@ fn the_committed_schema_and_reference_are_those_of_the_model() {
 }
 
 #[test]
+fn others_judge_by_the_schema_as_the_model_does() {
+    let schema: Value = serde_json::from_str(&Schema::get().document()).unwrap();
+    let validator = jsonschema::draft202012::new(&schema).unwrap();
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden/full.toml");
+    let all: toml::Table = fs::read_to_string(path).unwrap().parse().unwrap();
+    let settings = serde_json::to_value(&all["settings"]).unwrap();
+    if let Err(error) = validator.validate(&settings) {
+        panic!("{error} at {}", error.instance_path());
+    }
+    for wrong in [
+        json!({"mtod": "a"}),
+        json!({"motd": null}),
+        json!({"motd": 1}),
+        json!({"kernel": {"lockdown": "all"}}),
+        json!({"network": {"interfaces": {"a": {"mtu": 10}}}}),
+        json!({"container-registry": {"mirrors": [{"registry": "a.b"}]}}),
+        json!({"ntp": {"time-servers": []}}),
+        json!({"updates": {"windows": [{"start": "02:00", "length": "4h", "days": ["Someday"]}]}}),
+    ] {
+        assert!(!validator.is_valid(&wrong), "{wrong}");
+        assert!(
+            !crate::model::check(&Tree::from_value(wrong.clone()).unwrap_or_default()).1.is_empty()
+                || wrong["motd"].is_null()
+        );
+    }
+}
+
+#[test]
 fn every_key_has_a_description() {
     fn look(schema: &Value, names: &mut Vec<String>, seen: &mut usize) {
         for (name, inner) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
