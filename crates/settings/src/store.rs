@@ -130,6 +130,12 @@ impl Store {
         Ok(store)
     }
 
+    /// A folder that is only read, such as another deployment's: nothing is made and nothing removed. One that is not there has no
+    /// generation.
+    pub fn at(folder: &Path) -> Self {
+        Self(folder.to_owned())
+    }
+
     /// The newest whole generation.
     ///
     /// # Errors
@@ -241,7 +247,10 @@ impl Store {
 
     fn names(&self) -> Result<Vec<String>, StoreError> {
         let listing = || io_at("listing", &self.0);
-        let entries = fs::read_dir(&self.0).map_err(listing())?;
+        let entries = match fs::read_dir(&self.0) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other.map_err(listing())?,
+        };
         let names = entries.map(|entry| entry.map(|entry| entry.file_name().into_string().ok()));
         Ok(names.collect::<Result<Vec<_>, _>>().map_err(listing())?.into_iter().flatten().collect())
     }

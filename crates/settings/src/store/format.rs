@@ -4,6 +4,9 @@
 //! {"format":1,"sha256":"…","generation":{"generation":7,"written":"…","by":"…","why":"…",…}}
 //! ```
 //!
+//! Fields that are not known are passed over: after a rollback an older system reads what a newer one wrote. What would change the
+//! meaning of the rest comes with another format.
+//!
 //! These types alone write values out, secrets too; what others may serialise has none.
 
 use std::collections::BTreeMap;
@@ -30,7 +33,7 @@ const DIGEST: usize = 64;
 const END: &str = "}\n";
 
 #[derive(Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case")]
 struct Written {
     generation: u64,
     written: DateTime<Utc>,
@@ -47,7 +50,7 @@ struct Written {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case")]
 struct WrittenUserData {
     provider: String,
     sha256: String,
@@ -59,7 +62,7 @@ struct WrittenUserData {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case")]
 struct WrittenOverride {
     value: Value,
     by: String,
@@ -68,7 +71,7 @@ struct WrittenOverride {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case")]
 struct WrittenParked<T> {
     item: T,
     why: String,

@@ -332,6 +332,32 @@ fn where_no_file_can_be_made_the_last_generation_still_counts() {
 }
 
 #[test]
+fn what_a_newer_system_adds_is_passed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let written = set(&store, "motd", "a").unwrap();
+    let mut document: Value = serde_json::from_slice(&fs::read(store.path(1)).unwrap()).unwrap();
+    document["generation"]["newer"] = json!({"a": 1});
+    document["generation"]["overrides"]["motd"]["newer"] = json!(true);
+    let inner = document["generation"].to_string();
+    let digest = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&inner));
+    fs::write(store.path(1), format!("{{\"format\":1,\"sha256\":\"{digest}\",\"generation\":{inner}}}\n")).unwrap();
+    assert_eq!(store.read(1).unwrap(), written);
+}
+
+#[test]
+fn reading_makes_and_removes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let gone = folder.path().join("gone");
+    assert_eq!(Store::at(&gone).current().unwrap().generation.number, 0);
+    assert!(Store::at(&gone).history().unwrap().is_empty() && !gone.exists());
+    let unfinished = folder.path().join("0000000001.unfinished");
+    fs::write(&unfinished, "").unwrap();
+    assert_eq!(Store::at(folder.path()).current().unwrap().generation.number, 0);
+    assert!(unfinished.exists());
+}
+
+#[test]
 fn what_is_too_large_is_not_stored() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();
