@@ -138,7 +138,7 @@ group! {
         pub pki: BTreeMap<Name, Certificate>,
         /// How containers are run.
         pub container_runtime: ContainerRuntime,
-        /// Containers that the node runs by itself, by a name; each becomes a systemd service.
+        /// Containers that the node runs by itself, by a name; each becomes a service, `settings-<name>.service`.
         #[schemars(extend("maxProperties" = limits::NAMED))]
         pub containers: BTreeMap<Name, Container>,
         /// Containers beside the runtime, kept in the store of the system, by a name.

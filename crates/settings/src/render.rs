@@ -25,6 +25,9 @@ const PUBLIC: u32 = 0o644;
 /// Files with secrets.
 const PRIVATE: u32 = 0o600;
 
+/// What stands before names that people choose, where they name units and checks: none takes the place of the image's own.
+const OWN: &str = "settings-";
+
 /// Who reads a file. In this order they are told: what others stand on comes first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Service {
@@ -79,7 +82,7 @@ impl Service {
             Self::Resolver => restart("systemd-resolved.service"),
             Self::Time => restart("systemd-timesyncd.service"),
             Self::Nobody => Action::Nothing,
-            Self::Container(name) => Action::Restart(format!("{name}.service")),
+            Self::Container(name) => Action::Restart(format!("{OWN}{name}.service")),
         }
     }
 }

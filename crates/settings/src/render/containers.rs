@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Write as _, net::IpAddr};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Serialize;
 
-use super::{Files, Service, node::toml};
+use super::{Files, OWN, Service, node::toml};
 use crate::{
     Settings,
     model::{
@@ -22,7 +22,7 @@ pub(super) fn render(settings: &Settings, files: &mut Files) {
         if container.enabled != Some(false)
             && let Some(text) = quadlet(name, container)
         {
-            let path = format!("etc/containers/systemd/{name}.container");
+            let path = format!("etc/containers/systemd/{OWN}{name}.container");
             files.put(path, Service::Container(name.to_string()), text);
         }
     }

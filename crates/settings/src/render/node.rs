@@ -4,14 +4,11 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use serde::Serialize;
 
-use super::{Files, Service};
+use super::{Files, OWN, Service};
 use crate::{
     Settings,
     model::{CheckKind, CheckLevel, HealthCheck, UpdateMode, value::Name},
 };
-
-/// What stands before the name of a health check of settings, so that none takes the place of an image's.
-const CHECK: &str = "settings-";
 
 pub(super) fn render(settings: &Settings, files: &mut Files) {
     if let Some(motd) = &settings.motd {
@@ -110,7 +107,7 @@ fn health(settings: &Settings, files: &mut Files) {
     for (name, check) in &health.checks {
         let own = |name: &Name| health.checks.contains_key(name);
         if let Some(file) = check_file(check, own) {
-            files.put(format!("etc/rocketos/health.d/{CHECK}{name}.toml"), Service::Nobody, toml(&file));
+            files.put(format!("etc/rocketos/health.d/{OWN}{name}.toml"), Service::Nobody, toml(&file));
         }
     }
 }
@@ -162,12 +159,7 @@ fn check_file(check: &HealthCheck, own: impl Fn(&Name) -> bool) -> Option<CheckF
         texts: texts.into_iter().flatten().collect(),
         status: check.status.map(|status| status.value()),
         retries: check.retries.map(|retries| retries.value()),
-        after: check
-            .after
-            .iter()
-            .flatten()
-            .map(|name| format!("{}{name}", if own(name) { CHECK } else { "" }))
-            .collect(),
+        after: check.after.iter().flatten().map(|name| format!("{}{name}", if own(name) { OWN } else { "" })).collect(),
     })
 }
 

@@ -69,6 +69,18 @@ fn those_who_read_the_files_take_them() {
 }
 
 #[test]
+fn no_name_takes_the_place_of_the_images_own() {
+    let files = rendered(
+        "[settings.containers.rocketos-health]\nsource = 'a.b/c'\n\
+         [settings.health.checks.var]\nlevel = 'wanted'\nkind = 'default-route'\n",
+    );
+    let paths: Vec<&String> = files.all().keys().collect();
+    let expected =
+        ["etc/containers/systemd/settings-rocketos-health.container", "etc/rocketos/health.d/settings-var.toml"];
+    assert_eq!(paths, expected);
+}
+
+#[test]
 fn an_unchanged_file_tells_nobody() {
     let before = rendered(&golden("full.toml"));
     assert_eq!(affected(&before, &before), []);
@@ -99,7 +111,7 @@ fn an_unchanged_file_tells_nobody() {
 #[test]
 fn every_service_but_nobody_is_told_somehow() {
     let name = "web".to_owned();
-    assert_eq!(Service::Container(name).action(), Action::Restart("web.service".to_owned()));
+    assert_eq!(Service::Container(name).action(), Action::Restart("settings-web.service".to_owned()));
     assert_eq!(Service::Nobody.action(), Action::Nothing);
     assert_eq!(Service::Firewall.action(), Action::Reload("rocketos-firewall.service".to_owned()));
     for service in [Service::Modules, Service::Parameters, Service::Hostname, Service::Manager, Service::Network] {

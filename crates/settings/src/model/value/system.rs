@@ -46,12 +46,16 @@ text!(
 );
 
 text!(
-    /// A word of a command, or the value of a variable: anything printable.
+    /// A word of a command, or the value of a variable: anything printable but `;` alone.
     Word,
     8192,
-    |text| match text.is_empty() || text.chars().any(char::is_control) {
-        true => Err(format!("{} is empty, or has characters that nobody sees", short(text))),
-        false => Ok(()),
+    |text| match text {
+        // systemd begins another command behind it, and podman writes it there without the quotes that it had.
+        ";" => Err("';' alone would end the command that it is a word of".to_owned()),
+        _ if text.is_empty() || text.chars().any(char::is_control) => {
+            Err(format!("{} is empty, or has characters that nobody sees", short(text)))
+        }
+        _ => Ok(()),
     }
 );
 
@@ -59,22 +63,22 @@ impl Word {
     /// The word as one word of a unit's command, whatever it has in it (systemd.service(5), "Command lines": quotes, backslashes,
     /// `$` and `%` lose their meaning).
     pub fn quoted(&self) -> String {
-        escaped(&self.0, &['$', '%'])
+        escaped(&self.0)
     }
 
-    /// The word as a variable's value in a unit (systemd.exec(5), `Environment=`: `$` means itself there).
+    /// The word as a variable's value in a quadlet, which makes a word of podman's command of it: `$` has a meaning there too.
     pub fn assigned_to(&self, name: &VariableName) -> String {
-        escaped(&format!("{name}={}", self.0), &['%'])
+        escaped(&format!("{name}={}", self.0))
     }
 }
 
-/// In quotes, with what is `doubled` twice.
-fn escaped(text: &str, doubled: &[char]) -> String {
+/// In quotes, with nothing in it that means something else than itself.
+fn escaped(text: &str) -> String {
     let mut quoted = String::from("\"");
     for c in text.chars() {
         match c {
             '"' | '\\' => quoted.extend(['\\', c]),
-            _ if doubled.contains(&c) => quoted.extend([c, c]),
+            '$' | '%' => quoted.extend([c, c]),
             _ => quoted.push(c),
         }
     }
@@ -387,8 +391,8 @@ mod tests {
         assert_eq!(quoted("plain"), "\"plain\"");
         assert_eq!(quoted(r#"a "b" \c $D %n 'e'"#), r#""a \"b\" \\c $$D %%n 'e'""#);
         let assigned = r#"a "b" \c $D %n"#.parse::<Word>().unwrap().assigned_to(&"X".parse().unwrap());
-        assert_eq!(assigned, r#""X=a \"b\" \\c $D %%n""#);
-        takes::<Word>(&["-c", "echo \"hello\"", "ä"], &["a\tb"]);
+        assert_eq!(assigned, r#""X=a \"b\" \\c $$D %%n""#);
+        takes::<Word>(&["-c", "echo \"hello\"", "ä", ";;", "a;"], &["a\tb", ";"]);
     }
 
     #[test]
