@@ -196,7 +196,8 @@ pub fn check(tree: &Tree) -> (Settings, Vec<Problem>) {
 pub fn refusal(key: &Key, value: &Value) -> Option<String> {
     let schema = Schema::get();
     let bounds = || schema.at(key).and_then(|schema| bounds(schema, value));
-    schema.refusal(key).or_else(|| alone(key, value)).or_else(bounds)
+    let stranger = || schema.stranger(key, value).map(|message| in_a_line(&message));
+    schema.refusal(key).or_else(stranger).or_else(|| alone(key, value)).or_else(bounds)
 }
 
 /// What is wrong with the length of an array, or of one in it.

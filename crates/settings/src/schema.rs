@@ -6,7 +6,7 @@ mod reference;
 use std::sync::LazyLock;
 
 use schemars::generate::SchemaSettings;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::{Key, Settings, Tree, secret::SHOWN};
 
@@ -61,6 +61,11 @@ impl Schema {
             schema = inner;
         }
         None
+    }
+
+    /// Why a name in the lists of a value is refused; nothing where all are known.
+    pub(crate) fn stranger(&self, key: &Key, value: &Value) -> Option<String> {
+        stranger(self.at(key)?, value, "")
     }
 
     /// Tables with more names in them than the schema lets: which, how many, and how many may be.
@@ -162,26 +167,46 @@ fn is_table(schema: &Value) -> bool {
 
 /// Says that a name is unknown, with the nearest, or all where none is near.
 fn unknown(schema: &Value, above: &[String], name: &str) -> String {
-    let place = match Key::new(above) {
-        Ok(key) => format!("in {key}"),
-        Err(_) => "among settings".to_owned(),
-    };
-    let known: Vec<&String> =
-        schema.get("properties").and_then(Value::as_object).into_iter().flat_map(Map::keys).collect();
-    let nearest = known
+    let place = Key::new(above).map_or("among settings".to_owned(), |key| format!("in {key}"));
+    match nearest(schema, name) {
+        Some(known) => format!("there is no '{name}' {place}; {known}"),
+        None => format!("there is nothing below {}, which is a value", place.trim_start_matches("in ")),
+    }
+}
+
+/// The name of a table that is nearest, or all of them; nothing where there is none.
+fn nearest(schema: &Value, name: &str) -> Option<String> {
+    let known: Vec<&String> = schema.get("properties")?.as_object()?.keys().collect();
+    let near = known
         .iter()
         .map(|known| (strsim::jaro_winkler(name, known), *known))
         .filter(|(like, _)| *like >= LIKE)
         .max_by(|one, other| one.0.total_cmp(&other.0));
-    match nearest {
-        Some((_, nearest)) => format!("there is no '{name}' {place}; did you mean '{nearest}'?"),
-        None if known.is_empty() => {
-            format!("there is nothing below {}, which is a value", place.trim_start_matches("in "))
-        }
+    Some(match near {
+        Some((_, nearest)) => format!("did you mean '{nearest}'?"),
         None => {
             let known: Vec<&str> = known.into_iter().map(String::as_str).collect();
-            format!("there is no '{name}' {place}; there are {}", known.join(", "))
+            format!("there are {}", known.join(", "))
         }
+    })
+}
+
+/// A name in a list of tables that is unknown, and where it is. Where secrets belong it is not repeated: it may be one.
+fn stranger(schema: &Value, value: &Value, place: &str) -> Option<String> {
+    match value {
+        Value::Array(values) => {
+            let schema = items(schema)?;
+            values.iter().enumerate().find_map(|(at, value)| stranger(schema, value, &format!("{place}[{at}]")))
+        }
+        Value::Object(table) => table.iter().find_map(|(name, value)| match below(schema, name) {
+            Some(schema) => stranger(schema, value, &format!("{place}.{name}")),
+            None => {
+                let known = nearest(schema, name)?;
+                let name = if has_secret(schema) { "such name".to_owned() } else { format!("'{name}'") };
+                Some(format!("there is no {name} in {place}; {known}"))
+            }
+        }),
+        _ => None,
     }
 }
 

@@ -255,7 +255,14 @@ fn says_what_is_wrong_with_a_value() {
         ("kernel.sysctl.\"vm.a\" = \"1\\nkernel.b = 1\"", "is no kernel parameter's value"),
         ("kernel.modules.\"a b\".autoload = true", "'a b' is no module's name"),
         ("kernel.lockdown = 'all'", "unknown variant `all`, expected one of `none`, `integrity`, `confidentiality`"),
-        ("container-registry.mirrors = [{ registry = 'a.b', endpoints = ['c'] }]", "unknown field `endpoints`"),
+        (
+            "container-registry.mirrors = [{ registry = 'a.b', endpoints = ['c'] }]",
+            "there is no 'endpoints' in [0]; did you mean 'endpoint'?",
+        ),
+        (
+            "container-registry.credentials = [{ registry = 'a.b' }, { passwrod = 'hunter2' }]",
+            "there is no such name in [1]; did you mean 'password'?",
+        ),
         ("container-registry.mirrors = [{ registry = 'a.b' }]", "missing field `endpoint` (at [0])"),
         ("container-registry.mirrors = [{ registry = '*', endpoint = ['c'] }]", "'*' is no registry"),
         ("raw.\"../passwd\".content = 'x'", "is no file of these folders"),
