@@ -1,6 +1,6 @@
 //! A node on a channel: its wave, a halt, a recall, keys that rotate while it is off, and a policy that comes with them.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use chrono::{SecondsFormat, TimeDelta, Utc};
 use rocketos_tests::fixture::{BOOT, Fixture, REPOSITORY, UPGRADE, VERSIONS};
 use rocketos_tests::publisher::{CHANNEL, Publisher};
@@ -54,8 +54,12 @@ impl Vendor {
 /// What a step of the node comes to, by its JSON.
 fn step(guest: &mut Guest, command: &str) -> Result<Value> {
     let answer = guest.run(&format!("{command} --json 2>/run/said"), UPGRADE)?;
-    let said = || guest_said(&answer.stdout);
-    serde_json::from_str(answer.stdout.trim()).with_context(|| format!("{command} gave {}: {}", answer.status, said()))
+    let parsed = serde_json::from_str(answer.stdout.trim());
+    if parsed.is_err() {
+        let told = guest.ask("cat /run/said")?;
+        bail!("{command} gave {}: {}{told}", answer.status, guest_said(&answer.stdout));
+    }
+    Ok(parsed?)
 }
 
 fn in_hours(hours: i64) -> String {
