@@ -66,7 +66,6 @@ const VIOLATIONS: &[&str] = &[
     "(allow service_t kernel_t (process (transition)))",
     "(allow service_t updater_t (process (transition)))",
     "(allow runtime_t updater_t (process (transition)))",
-    "(allow shell_t updater_t (process (transition)))",
     "(allow service_t updater_t (service (start)))",
     "(allow container_t updater_t (service (start)))",
     "(allow container_t runtime_t (process (transition)))",
