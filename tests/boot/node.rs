@@ -1,4 +1,5 @@
-//! A node of somebody else's, without a shell: containers from its first boot, an update under them, and their data after it.
+//! A node of somebody else's, without a shell and under Secure Boot: containers from its first boot, an update under them, and
+//! their data after it; its firmware's keys rotated meanwhile.
 
 mod made;
 
@@ -27,7 +28,7 @@ const FIRST_PORT: u16 = 9001;
 const WEB_PORT: u16 = 8080;
 
 /// The questions, in the order of their ports.
-const VERBS: [&str; 19] = [
+const VERBS: [&str; 18] = [
     "state",
     "failed",
     "status",
@@ -41,7 +42,6 @@ const VERBS: [&str; 19] = [
     "services",
     "boxed",
     "privileged",
-    "asked",
     "explained",
     "keys",
     "rotate",
