@@ -8,7 +8,7 @@ use rocketos_tests::command::Run;
 use rocketos_tests::{Progress, Tools, results};
 
 /// How often each shape is booted beside the ordinary run.
-const ROUNDS: u32 = 4;
+const ROUNDS: u32 = 2;
 /// Tests whose machines fail on purpose, in `tests/boot`.
 const SHAPES: [&str; 5] = ["failing", "surroundings", "health", "loader", "scrub"];
 
