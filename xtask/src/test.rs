@@ -34,6 +34,8 @@ const SECTIONS: &[(&str, &str)] = &[
 
 /// The section of machines that live, and of those that fail.
 const MACHINES: &str = "boot";
+/// The section in which machines fail again and again; only with `--long`.
+const FAILURES: &str = "failures";
 /// The section of tests that need neither images nor machines.
 const UNITS: &str = "units";
 /// The section that searches for what breaks a parser; without `--long` it runs the corpora alone, which `units` does too.
@@ -57,14 +59,15 @@ pub struct Args {
     /// and two hundred upgrades on one disk; thirty CPU-minutes for each fuzz target.
     #[arg(long)]
     long: bool,
-    /// Only the sections so named: units, fuzz, harness, trust, image, cli, boot, attack, crash, machine.
+    /// Only the sections so named: units, fuzz, harness, trust, image, cli, boot, attack, crash, machine, failures.
     sections: Vec<String>,
 }
 
 /// Runs them; the first section that fails ends it.
 pub fn run(args: &Args) -> Result<()> {
-    let known =
-        |name: &String| [UNITS, FUZZ].contains(&name.as_str()) || SECTIONS.iter().any(|(section, _)| section == name);
+    let known = |name: &String| {
+        [UNITS, FUZZ, FAILURES].contains(&name.as_str()) || SECTIONS.iter().any(|(section, _)| section == name)
+    };
     if let Some(stranger) = args.sections.iter().find(|name| !known(name)) {
         bail!("there is no section '{stranger}'; 'cargo xtask test --help' names them");
     }
@@ -84,7 +87,8 @@ pub fn run(args: &Args) -> Result<()> {
         if args.long { run.env(LONG, "1") } else { run }
     };
     let present: Vec<_> = SECTIONS.iter().filter(|(name, _)| chosen(name) && exists(name)).collect();
-    if present.iter().any(|(name, _)| !WITHOUT_IMAGES.contains(name)) {
+    let again = args.long && chosen(FAILURES);
+    if again || present.iter().any(|(name, _)| !WITHOUT_IMAGES.contains(name)) {
         section("images for the tests");
         Images::new(&progress).foundation()?;
         Fixture::ready(&progress)?;
@@ -132,7 +136,7 @@ pub fn run(args: &Args) -> Result<()> {
             (told, outcome) => told.and(outcome),
         }
     })?;
-    if args.long && chosen(MACHINES) {
+    if again {
         section("machines that fail, again");
         rounds::run(&progress, &tools, |shape| {
             let words = ["-p", "rocketos-tests", "--test", MACHINES, "--", "--nocapture", "--test-threads=1"];

@@ -1,4 +1,4 @@
-//! `test --long boot`: what fails in machines, again and again.
+//! `test --long failures`: what fails in machines, again and again.
 
 use std::fmt::Write as _;
 use std::time::Instant;
