@@ -1,4 +1,4 @@
-//! The updater: a service in which a node is changed, and the client that `rocketctl` is where that listens.
+//! The updater: the service in which a node is changed, and the client that every `rocketctl` on a node is.
 //!
 //! systemd listens on [`SOCKET`] and starts `rocketctl internal serve` for each connection, in the domain that alone writes
 //! store and ESP. The service asks the kernel who is there and the policy whether they may, runs the verb as a program

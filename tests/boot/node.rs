@@ -28,7 +28,7 @@ const FIRST_PORT: u16 = 9001;
 const WEB_PORT: u16 = 8080;
 
 /// The questions, in the order of their ports.
-const VERBS: [&str; 18] = [
+const VERBS: [&str; 19] = [
     "state",
     "failed",
     "status",
@@ -42,6 +42,7 @@ const VERBS: [&str; 18] = [
     "services",
     "boxed",
     "privileged",
+    "asked",
     "explained",
     "keys",
     "rotate",
@@ -240,6 +241,8 @@ fn containers_outlive_an_update_of_a_node_without_a_shell() -> Result<()> {
     let explained = node.ask("explained", ASK)?;
     let promise = "no rule may ever allow it: Only guardians write store";
     ensure!(explained.contains("container_t: a container") && explained.contains(promise), "explained: {explained}");
+    let asked = node.ask("asked", ASK)?;
+    ensure!(asked.contains("does not let system_u:system_r:service_t:"), "a service asked: {asked}");
 
     progress.step("keys are rotated, and a kernel argument is added", || -> Result<()> {
         let (rotated, added) = (node.ask("rotate", ASK)?, node.ask("argument", ASK)?);

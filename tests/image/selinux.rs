@@ -66,6 +66,7 @@ const VIOLATIONS: &[&str] = &[
     "(allow service_t kernel_t (process (transition)))",
     "(allow service_t updater_t (process (transition)))",
     "(allow runtime_t updater_t (process (transition)))",
+    "(allow shell_t updater_t (process (transition)))",
     "(allow service_t updater_t (service (start)))",
     "(allow container_t updater_t (service (start)))",
     "(allow container_t runtime_t (process (transition)))",

@@ -193,7 +193,7 @@ mod tests {
         );
         assert!(policy.never("container_t", "esp_t", "file", "write").is_some());
         assert_eq!(policy.never("updater_t", "esp_t", "file", "write"), None);
-        assert!(policy.never("service_t", "updater_t", "process", "transition").is_some());
+        assert!(policy.never("shell_t", "updater_t", "process", "transition").is_some());
         assert!(policy.never("init_t", "security_t", "security", "setenforce").is_some());
     }
 }
