@@ -47,6 +47,7 @@ const BUGS: &[(&str, Bug)] = &[
     ("an entry edited", entry_edited),
     ("the loader overwritten", loader_overwritten),
     ("objects that were never written", objects_not_written),
+    ("an ESP that is not marked as mounted", not_marked),
 ];
 
 fn no_sync(recording: &mut Recording, operation: &Operation, _: &Ends) -> Result<usize> {
@@ -106,6 +107,20 @@ fn objects_not_written(recording: &mut Recording, operation: &Operation, _: &End
         }
     }
     ensure!(lost > 0, "the upgrade wrote no large object");
+    Ok(operation.entries.len())
+}
+
+/// The boot sector, which has the mark, stays as it is.
+fn not_marked(recording: &mut Recording, operation: &Operation, _: &Ends) -> Result<usize> {
+    let start = Replay::new(recording).at(operation.entries.start, Partitions::of)?.esp.0;
+    let mut marks = 0;
+    for entry in &mut recording.entries[operation.entries.clone()] {
+        if entry.start == start {
+            entry.action = Action::Nothing;
+            marks += 1;
+        }
+    }
+    ensure!(marks > 0, "the upgrade did not mark the ESP");
     Ok(operation.entries.len())
 }
 

@@ -40,7 +40,7 @@ pub(crate) fn write(top: &Path, relative: &str, content: &mut dyn Read) -> Resul
     let result = write_then_rename(top, &path, &temporary, content);
     if result.is_err() {
         // Whatever broke, the half-written file is not worth keeping; its own failure to go away is not the news.
-        let _ = fs::remove_file(&temporary);
+        let _ = remove_path(top, &temporary);
     }
     result.map_err(BootError::io("writing", relative))
 }
@@ -146,23 +146,21 @@ pub(crate) fn read(top: &Path, relative: &str, limit: u64) -> Result<Vec<u8>, Bo
 
 /// Removes a file, or a directory with what is in it; absence is success.
 pub(crate) fn remove(top: &Path, relative: &str) -> Result<(), BootError> {
-    let path = top.join(relative);
-    let held = hold(&path);
-    let result = match fs::symlink_metadata(&path) {
-        Ok(meta) if meta.is_dir() => fs::remove_dir_all(&path),
-        Ok(_) => fs::remove_file(&path),
-        Err(error) => Err(error),
-    };
-    match result {
+    match remove_path(top, &top.join(relative)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other
-            .and_then(|()| flush(top))
-            .and_then(|()| {
-                drop(held);
-                flush(top)
-            })
-            .map_err(BootError::io("removing", relative)),
+        other => other.map_err(BootError::io("removing", relative)),
     }
+}
+
+fn remove_path(top: &Path, path: &Path) -> io::Result<()> {
+    let held = hold(path);
+    match fs::symlink_metadata(path)?.is_dir() {
+        true => fs::remove_dir_all(path)?,
+        false => fs::remove_file(path)?,
+    }
+    flush(top)?;
+    drop(held);
+    flush(top)
 }
 
 /// Names in a directory that are valid UTF-8, sorted; an absent directory has none.

@@ -44,7 +44,17 @@ impl Opened {
             mount_device("vfat", Path::new(&booted.esp), Access::Writable, &[MountOption::Value("umask", "0077")])
                 .and_then(|esp| set_access(&esp, access).map(|()| esp))
                 .map_err(|error| DeployError::Mount { doing: "mounting the ESP", source: error.into() })?;
-        Ok(Self { booted, sysroot, esp })
+        let opened = Self { booted, sysroot, esp };
+        if access == Access::Writable {
+            // The kernel has written its mark that the ESP is mounted. Were that lost where a change is not, the next boot
+            // would not look for what the change left behind.
+            opened.esp().flush()?;
+        }
+        Ok(opened)
+    }
+
+    fn esp(&self) -> Esp {
+        Esp::at(&fd_path(&self.esp))
     }
 
     fn root(&self) -> PathBuf {
@@ -52,7 +62,7 @@ impl Opened {
     }
 
     fn node(self) -> Result<Node, DeployError> {
-        let (root, esp) = (self.root(), Esp::at(&fd_path(&self.esp)));
+        let (root, esp) = (self.root(), self.esp());
         let store = Store::open(&root.join(layout::root::STORE), Verity::Required)?;
         Ok(Node { root, esp, store, booted: Some(self.booted), mounts: vec![self.sysroot, self.esp] })
     }

@@ -19,6 +19,9 @@ const FILE_BYTES: u64 = 1 << 29;
 const FAT32_CLUSTERS: u64 = 65_525;
 /// A cluster number's bits that count.
 const CLUSTER: u32 = 0x0fff_ffff;
+/// Where the boot sector has its state, and the bit that a system sets while it has the file system mounted.
+const STATE: u64 = 0x41;
+const MOUNTED: u8 = 1;
 /// Numbers from here on end a chain.
 const END: u32 = 0x0fff_fff8;
 const FREE: u8 = 0xe5;
@@ -34,6 +37,7 @@ const PIECES: usize = 20;
 #[derive(Debug)]
 pub struct Fat<'a> {
     view: View<'a>,
+    start: u64,
     table: u64,
     data: u64,
     clusters: u64,
@@ -77,6 +81,7 @@ impl<'a> Fat<'a> {
         }
         Ok(Self {
             view,
+            start,
             table: start + reserved * sector,
             data: start + data * sector,
             clusters,
@@ -174,6 +179,43 @@ impl<'a> Fat<'a> {
         Ok(bytes)
     }
 
+    /// True where a system has it mounted, or was cut while it had.
+    ///
+    /// # Errors
+    /// When the recording cannot be read.
+    pub fn mounted(&self) -> Result<bool, Fault> {
+        let mut state = [0];
+        self.view.read(self.start + STATE, &mut state)?;
+        Ok(state[0] & MOUNTED != 0)
+    }
+
+    /// Clusters in use that no name leads to.
+    ///
+    /// # Errors
+    /// When a directory or a chain is damaged, or two names share a cluster.
+    pub fn lost(&self) -> Result<usize, Fault> {
+        let mut table = vec![0; (usize::try_from(self.clusters).unwrap_or(0) + 2) * 4];
+        self.view.read(self.table, &mut table)?;
+        // What is followed is made free, so that nothing is followed twice.
+        let mut numbers: Vec<u32> = table.chunks_exact(4).map(|number| le32(number, 0) & CLUSTER).collect();
+        numbers[..2].fill(0);
+        let mut items = vec![Item { name: "/".to_owned(), folder: true, size: 0, first: self.root }];
+        while let Some(item) = items.pop() {
+            if item.folder {
+                items.extend(self.list_at(item.first)?);
+            }
+            let mut next = item.first;
+            // A file without content begins nowhere.
+            while next != 0 && next < END {
+                let own = usize::try_from(next).ok().and_then(|at| numbers.get_mut(at)).map(std::mem::take);
+                next = own
+                    .filter(|next| *next != 0)
+                    .ok_or_else(|| Fault::disk(format!("cluster {next} of {} is free, or another's", item.name)))?;
+            }
+        }
+        Ok(numbers.into_iter().filter(|number| *number != 0).count())
+    }
+
     /// Where a file begins on the disk.
     ///
     /// # Errors
@@ -258,6 +300,7 @@ fn long_name(pieces: &[&[u8]], sum: u8) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::FileExt as _;
     use std::process::Command;
 
     use super::*;
@@ -328,8 +371,16 @@ mod tests {
         assert_eq!(fat.content(&item).unwrap(), bytes);
         assert!(fat.find("loader/short.TXT").unwrap().is_some());
         assert!(fat.find("loader/absent").unwrap().is_none());
+        assert_eq!((fat.mounted().unwrap(), fat.lost().unwrap()), (false, 0));
         let cut = Item { size: item.size + 4096, ..item };
         assert!(matches!(fat.content(&cut), Err(Fault::Disk(_))));
         assert!(matches!(Fat::open(recording.view(&[]), 0, SIZE / 2), Err(Fault::Nothing(_))));
+        let file = std::fs::File::options().write(true).open(&disk).unwrap();
+        // The last cluster of both tables' numbers is nobody's; and a system has it mounted.
+        file.write_all_at(&END.to_le_bytes(), fat.table + (fat.clusters + 1) * 4).unwrap();
+        file.write_all_at(&[MOUNTED], STATE).unwrap();
+        let recording = crate::disk::Recording::without_requests(disk.as_ref()).unwrap();
+        let fat = Fat::open(recording.view(&[]), 0, SIZE).unwrap();
+        assert_eq!((fat.mounted().unwrap(), fat.lost().unwrap()), (true, 1));
     }
 }

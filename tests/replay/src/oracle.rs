@@ -192,6 +192,7 @@ impl Oracle {
         let at = self.partitions(view)?;
         let esp = Fat::open(view, at.esp.0, at.esp.1)?;
         let order = order(&esp)?;
+        nothing_lost(&esp)?;
         let root = Ext4::mount(view, at.root.0, at.root.1, &mut self.memory)?;
         let mut releases = BTreeMap::new();
         for name in &order {
@@ -372,6 +373,15 @@ impl Oracle {
         seal.check(root, &inode).map_err(|fault| fault.of(&path))?;
         self.seals.insert(key, *digest);
         Ok(inode)
+    }
+}
+
+/// What is left behind on an ESP is mended by the next boot, where the mark says that a system had it mounted. Otherwise nobody
+/// looks, and so nothing may be left.
+fn nothing_lost(esp: &Fat<'_>) -> Result<(), Fault> {
+    match esp.mounted()? || esp.lost()? == 0 {
+        true => Ok(()),
+        false => Err(Fault::disk("clusters are lost on an ESP whose mark says that nobody had it mounted")),
     }
 }
 
