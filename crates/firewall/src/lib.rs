@@ -15,5 +15,5 @@ mod opening;
 mod script;
 
 pub use load::{Broken, Declaration, Declared, LoadError, load};
-pub use opening::{Network, Opening, Ports, Protocol, limits};
+pub use opening::{Opening, Protocol, limits};
 pub use script::TABLE;

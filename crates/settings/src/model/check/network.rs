@@ -33,7 +33,7 @@ pub(super) fn check(settings: &Settings, found: &mut Found) {
         // nft takes none of a set whose elements overlap.
         let from = opening.from.as_deref().unwrap_or_default();
         for (at, network) in from.iter().enumerate() {
-            if let Some(other) = from[..at].iter().find(|other| other.overlaps(network)) {
+            if let Some(other) = from[..at].iter().find(|other| other.0.overlaps(&network.0)) {
                 found.at(&[&"firewall", &"open", name, &"from"], format!("{network} and {other} overlap"));
             }
         }
@@ -132,7 +132,7 @@ fn vlan(settings: &Settings, name: &InterfaceName, interface: &Interface, found:
 fn routes(name: &InterfaceName, interface: &Interface, found: &mut Found) {
     for route in interface.routes.iter().flatten() {
         for end in [route.via, route.from].into_iter().flatten() {
-            if end.is_ipv4() != route.to.address.is_ipv4() {
+            if end.is_ipv4() != route.to.0.is_ipv4() {
                 let message = format!("the route to {} has an address of the other family: {end}", route.to);
                 found.at(&[&"network", &"interfaces", name, &"routes"], message);
             }

@@ -3,7 +3,7 @@
 use std::{fmt, net::IpAddr, str::FromStr};
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::{short, text, written};
@@ -161,108 +161,37 @@ impl fmt::Display for Address {
 /// A network, such as `10.0.0.0/8`, or one address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
 #[schemars(with = "String")]
-pub struct Network {
-    /// Its first address.
-    pub address: IpAddr,
-    /// Bits that all of its addresses share.
-    pub bits: u8,
-}
+pub struct Network(pub rocketos_model::Network);
 written!(Network, 64);
-
-impl Network {
-    /// True where one of its addresses is one of the other's.
-    pub fn overlaps(&self, other: &Self) -> bool {
-        let number = |address: IpAddr| match address {
-            IpAddr::V4(address) => u128::from(u32::from(address)) << 96,
-            IpAddr::V6(address) => u128::from(address),
-        };
-        let host = 128 - u32::from(self.bits.min(other.bits));
-        let prefix = |network: &Self| number(network.address).checked_shr(host).unwrap_or(0);
-        self.address.is_ipv4() == other.address.is_ipv4() && prefix(self) == prefix(other)
-    }
-}
 
 impl FromStr for Network {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{} is no network, such as '10.0.0.0/8' or 'fd00::/8', nor an address", short(text));
-        let (address, length) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
-        let address: IpAddr = address.parse().map_err(|_| wrong())?;
-        let most = if address.is_ipv4() { 32 } else { 128 };
-        let bits = length.map_or(Some(most), |text| bits(text, address)).ok_or_else(wrong)?;
-        let host = u32::from(most - bits);
-        let beyond = match address {
-            IpAddr::V4(address) => u32::from(address).checked_shl(32 - host).unwrap_or(0) != 0,
-            IpAddr::V6(address) => u128::from(address).checked_shl(128 - host).unwrap_or(0) != 0,
-        };
-        match beyond {
-            true => Err(format!("{} has bits set beyond its first {bits}", short(text))),
-            false => Ok(Self { address, bits }),
-        }
+        text.parse().map(Self)
     }
 }
 
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.bits)
+        self.0.fmt(f)
     }
 }
 
 /// A port, 1 to 65535, or those from one to another, such as `"30000-32767"`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ports {
-    /// The first.
-    pub first: u16,
-    /// The last.
-    pub last: u16,
-}
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Ports(pub rocketos_model::Ports);
 
 impl FromStr for Ports {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{} is no port, such as 443, nor a range of them, such as '30000-32767'", short(text));
-        // `parse` alone would take a sign.
-        let port = |text: &str| match text.bytes().all(|byte| byte.is_ascii_digit()) {
-            true => text.parse::<u16>().ok().filter(|port| *port > 0).ok_or_else(wrong),
-            false => Err(wrong()),
-        };
-        let (first, last) = text.split_once('-').unwrap_or((text, text));
-        let ports = Self { first: port(first)?, last: port(last)? };
-        if ports.first <= ports.last { Ok(ports) } else { Err(wrong()) }
+        text.parse().map(Self)
     }
 }
 
 impl fmt::Display for Ports {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.first == self.last {
-            true => write!(f, "{}", self.first),
-            false => write!(f, "{}-{}", self.first, self.last),
-        }
-    }
-}
-
-impl Serialize for Ports {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.first == self.last {
-            true => serializer.serialize_u16(self.first),
-            false => serializer.collect_str(self),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Ports {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged, expecting = "a port is a number, or a range such as '30000-32767'")]
-        enum Written {
-            Number(i64),
-            Text(String),
-        }
-        let text = match Written::deserialize(deserializer)? {
-            Written::Number(number) => number.to_string(),
-            Written::Text(text) => text,
-        };
-        text.parse().map_err(de::Error::custom)
+        self.0.fmt(f)
     }
 }
 
@@ -328,7 +257,8 @@ mod tests {
 
     #[test]
     fn networks_overlap_within_a_family() {
-        let overlap = |one: &str, other: &str| one.parse::<Network>().unwrap().overlaps(&other.parse().unwrap());
+        let overlap =
+            |one: &str, other: &str| one.parse::<Network>().unwrap().0.overlaps(&other.parse::<Network>().unwrap().0);
         assert!(overlap("10.0.0.0/8", "10.1.0.0/16") && overlap("10.1.0.0/16", "10.0.0.0/8"));
         assert!(overlap("0.0.0.0/0", "192.0.2.1") && overlap("fd00::/8", "fd00::1"));
         assert!(!overlap("0.0.0.0/0", "::/0") && !overlap("10.0.0.0/8", "11.0.0.0/8"));
