@@ -7,7 +7,7 @@
 //! | `nft` | loading the firewall |
 //! | `journalctl` | what the kernel and systemd said in a boot |
 //! | `systemctl` | rebooting, starting a scrub, and what systemd says of units and of itself |
-//! | those of health checks | checks of the kind `command`, and greenboot's |
+//! | `systemd-run` | programs of health checks (the kind `command`, and greenboot's), each in a unit of its own |
 //! | the one of `--signer` or `exec:` | signing with a key that is not in a file |
 //! | `rocketctl` itself | a verb that the updater was asked for |
 //! | `pkcs11-tool` | signing with a key in a token |

@@ -4,9 +4,9 @@ mod http;
 mod mount;
 mod network;
 
-use std::{future::Future, path::Path};
+use std::{future::Future, path::Path, time::Duration};
 
-use crate::{Kind, Outcome};
+use crate::{Check, Kind, Outcome};
 
 /// There since systemd-timesyncd synchronised the clock in this boot.
 const SYNCHRONISED: &str = "/run/systemd/timesync/synchronized";
@@ -25,13 +25,13 @@ pub trait Programs: Send + Sync + 'static {
     /// The `ActiveState` of a unit; why not, where systemd does not say.
     fn unit_state(&self, unit: &str) -> impl Future<Output = Result<String, String>> + Send;
 
-    /// Runs a program to its end, which is brought about where the future is dropped; why not, where it cannot start.
-    fn run(&self, command: &[String]) -> impl Future<Output = Result<Ended, String>> + Send;
+    /// Runs a program to its end, which is brought about after `limit`; why not, where it cannot start.
+    fn run(&self, command: &[String], limit: Duration) -> impl Future<Output = Result<Ended, String>> + Send;
 }
 
 /// Looks once.
-pub(crate) async fn probe<P: Programs>(kind: &Kind, programs: &P) -> Outcome {
-    match kind {
+pub(crate) async fn probe<P: Programs>(check: &Check, programs: &P) -> Outcome {
+    match &check.kind {
         Kind::Unit { unit, state } => match programs.unit_state(unit).await {
             Ok(found) if found == *state => Outcome::Passed,
             Ok(found) => Outcome::Failed(format!("{unit} is {found}, not {state}")),
@@ -46,7 +46,7 @@ pub(crate) async fn probe<P: Programs>(kind: &Kind, programs: &P) -> Outcome {
             true => Outcome::Passed,
             false => Outcome::Failed("the clock was not synchronised since boot".to_owned()),
         },
-        Kind::Command { command } => match programs.run(command).await {
+        Kind::Command { command } => match programs.run(command, check.timeout).await {
             Ok(ended) if ended.success => Outcome::Passed,
             Ok(ended) => Outcome::Failed(format!("{} {}", command[0], ended.words)),
             Err(problem) => Outcome::NotRun(problem),

@@ -76,7 +76,7 @@ async fn in_turn<P: Programs>(check: &Check, before: Vec<(String, News)>, progra
     time::sleep(check.delay).await;
     let mut left = check.retries;
     loop {
-        let attempt = time::timeout(check.timeout, probe(&check.kind, programs)).await;
+        let attempt = time::timeout(check.timeout, probe(check, programs)).await;
         let outcome =
             attempt.unwrap_or_else(|_| Outcome::Failed(format!("nothing within {} s", check.timeout.as_secs())));
         if outcome == Outcome::Passed || left == 0 {

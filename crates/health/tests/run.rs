@@ -28,7 +28,7 @@ impl Programs for Node {
         Ok(if states.len() > 1 { states.remove(0) } else { states[0] }.to_owned())
     }
 
-    async fn run(&self, command: &[String]) -> Result<Ended, String> {
+    async fn run(&self, command: &[String], _limit: Duration) -> Result<Ended, String> {
         let mut program = tokio::process::Command::new(&command[0]);
         let output =
             program.args(&command[1..]).kill_on_drop(true).output().await.map_err(|error| error.to_string())?;
