@@ -28,7 +28,7 @@ const FIRST_PORT: u16 = 9001;
 const WEB_PORT: u16 = 8080;
 
 /// The questions, in the order of their ports.
-const VERBS: [&str; 19] = [
+const VERBS: [&str; 20] = [
     "state",
     "failed",
     "status",
@@ -48,6 +48,7 @@ const VERBS: [&str; 19] = [
     "rotate",
     "argument",
     "rotated",
+    "revoked",
 ];
 /// A unit that somebody has firmware hand to the machine.
 const FOREIGN: &str = "foreign.service";
@@ -272,6 +273,8 @@ fn containers_outlive_an_update_of_a_node_without_a_shell() -> Result<()> {
         ensure!(node.page("first", BOOT)? == first, "the volume is another");
         let rotated = node.ask("rotated", ASK)?;
         ensure!(rotated.lines().count() == 2 && !rotated.contains("rocketctl:"), "keys apply: {rotated}");
+        let revoked = node.ask("revoked", ASK)?;
+        ensure!(revoked.lines().count() == 1 && revoked.contains("dbx"), "keys apply of what is revoked: {revoked}");
         node.is_refused_nothing()
     })?;
 

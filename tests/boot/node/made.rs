@@ -24,7 +24,7 @@ const APP: &str = "localhost/rocketos/test-app";
 const KEYS: [&str; 2] = ["vendor", "app"];
 /// Directories of Secure Boot's keys, for a release each.
 const FIRMWARE_KEYS: [&str; 2] = ["keys", "keys-2"];
-/// Where the image has what of them is public, and an addon with a kernel argument.
+/// Where the image has what of them is public, an addon with a kernel argument, and what is revoked.
 const PUBLIC: &str = "tree/usr/share/node";
 /// The kernel argument that the node gets when it runs.
 pub const ARGUMENT: &str = "hugepages=2";
@@ -139,15 +139,17 @@ fn firmware_keys(context: &Path) -> Result<()> {
             std::fs::remove_file(&private).with_context(|| format!("removing {}", private.display()))?;
         }
     }
-    let addon = format!("{PUBLIC}/local.addon.efi");
-    if context.join(&addon).exists() {
+    let [addon, update] = ["local.addon.efi", "revoked.auth"].map(|name| format!("{PUBLIC}/{name}"));
+    if context.join(&update).exists() {
         return Ok(());
     }
-    let scratch = tempfile::tempdir().context("making a folder for a stub")?;
-    let stubs = scratch.path().join("efi");
-    copy_out("localhost/rocketos/dev:1.0.0", "/usr/lib/systemd/boot/efi", &stubs)?;
-    let stub = stubs.join("addonx64.efi.stub").display().to_string();
-    rocketctl(&["keys", "addon", ARGUMENT, "--keys", new, "--output", &addon, "--stub", &stub])
+    let scratch = tempfile::tempdir().context("making a folder for programs")?;
+    let programs = scratch.path().join("efi");
+    copy_out("localhost/rocketos/dev:1.0.0", "/usr/lib/systemd/boot/efi", &programs)?;
+    let stub = programs.join("addonx64.efi.stub").display().to_string();
+    rocketctl(&["keys", "addon", ARGUMENT, "--keys", new, "--output", &addon, "--stub", &stub])?;
+    // What addons are made of, which nobody boots as it is.
+    rocketctl(&["keys", "revoke", "--keys", new, "--output", &update, &stub])
 }
 
 fn app(fixture: &Fixture, context: &Path) -> Result<()> {
