@@ -7,6 +7,7 @@ mod failing;
 mod firewall;
 mod hardening;
 mod health;
+mod ipe;
 mod life;
 mod loader;
 mod node;

@@ -84,6 +84,11 @@ impl OfflineDisk {
         Ok(Self { file, folder: folder.to_owned(), esp, esp_size, root: root.start, partition })
     }
 
+    /// Where what was copied out lies.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Puts the disk back as a qcow2 file.
     pub fn write_back(&self, tools: &Tools, qcow2: &Path) -> Result<()> {
         let partition = File::open(&self.partition)?;
@@ -163,6 +168,17 @@ impl OfflineDisk {
             Run::new("mcopy").args(["-s", "-n", "-Q", "-i", &image, "::/"]).arg(&folder).quiet()?;
         }
         Ok(Esp::at(&folder))
+    }
+
+    /// Puts a file on the ESP, in place of one that may be there.
+    pub fn put_on_esp(&self, file: &Path, path: &str) -> Result<()> {
+        let image = format!("{}@@{}", self.file.display(), self.esp);
+        let folders: Vec<usize> = path.match_indices('/').map(|(at, _)| at).collect();
+        for folder in folders.into_iter().map(|at| &path[..at]) {
+            // One that is there stays.
+            Run::new("mmd").args(["-D", "s", "-i", &image, &format!("::/{folder}")]).outcome()?;
+        }
+        Run::new("mcopy").args(["-o", "-i", &image]).arg(file).arg(format!("::/{path}")).quiet()
     }
 
     /// Copies the store and the deployments' state out; returns where to.
