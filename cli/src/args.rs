@@ -432,6 +432,10 @@ pub enum Internal {
     CheckEsp,
     /// Load the host's firewall.
     Firewall,
+    /// Have this node's settings in place before services start.
+    Configure,
+    /// Say whether they were.
+    Configured,
     /// Grow the root file system to the end of its partition.
     Grow,
     /// Start a scrub when the kernel speaks of damage.

@@ -14,6 +14,7 @@
 //! | [`LOADER_FAILED`] | it did not come up |
 //! | [`KERNEL_SAW_DAMAGE`] | the kernel speaks of damage, and a scrub begins |
 //! | [`FIREWALL_LEFT_OUT`] | the firewall leaves a declaration out, because something is wrong with it |
+//! | [`SETTINGS_LEFT_OUT`] | settings are not in force as they are stored |
 //! | [`SCRUBBED`] | a scrub found damage; what became of it |
 
 use log::{Level, Record};
@@ -32,6 +33,9 @@ pub const SCRUBBED: &str = "d1c3b7a05e6f4f0f9b1c7f3a2e846d5b";
 
 /// The firewall leaves a declaration out.
 pub const FIREWALL_LEFT_OUT: &str = "26e10af322794dbcaba377383474bf5d";
+
+/// Settings are not in force as they are stored.
+pub const SETTINGS_LEFT_OUT: &str = "b3d8e0a74c1f4f6c8e52a9d71f60b34d";
 
 /// A release did its work until the end of its soak.
 pub const GOOD: &str = "51c0d7b8a3e94f0f9a6b1e2d7c48f530";

@@ -10,6 +10,8 @@ use anyhow::{Context as _, bail};
 
 /// Bytes that a boot may have said until it was complete.
 const BYTES: u64 = 256 << 20;
+/// Bytes of the last lines of a unit.
+const LAST_BYTES: usize = 8 << 10;
 
 /// Hands on what the kernel and systemd said in a boot, an entry a line, in order, until `take` breaks off. An entry has those
 /// of `fields` that it has, and its times.
@@ -41,4 +43,17 @@ pub fn of_boot(boot: i32, fields: &[&str], mut take: impl FnMut(&str) -> Control
         bail!("journalctl failed with {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(())
+}
+
+/// The last lines that a unit said in this boot.
+pub fn last(unit: &str, lines: usize) -> anyhow::Result<String> {
+    let output = Command::new("journalctl")
+        .args(["--quiet", "--no-pager", "--boot", "--output=cat", &format!("--lines={lines}"), "--unit", unit])
+        .stdin(Stdio::null())
+        .output()
+        .context("starting journalctl")?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let from = said.len().saturating_sub(LAST_BYTES);
+    let from = (from..said.len()).find(|at| said.is_char_boundary(*at)).unwrap_or(said.len());
+    Ok(said[from..].trim().to_owned())
 }

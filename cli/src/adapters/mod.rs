@@ -4,9 +4,10 @@
 //! |---|---|
 //! | `systemd-repart` | partitioning and formatting at install |
 //! | `fsck.fat` | mending an ESP that was not unmounted |
-//! | `nft` | loading the firewall |
-//! | `journalctl` | what the kernel and systemd said in a boot |
-//! | `systemctl` | rebooting, starting a scrub, and what systemd says of units and of itself |
+//! | `nft` | loading the firewall, and reading what is to be loaded |
+//! | `quadlet` | reading containers of settings before they are in place |
+//! | `journalctl` | what the kernel and systemd said in a boot, and the last lines of a unit |
+//! | `systemctl` | rebooting, starting a scrub, telling units of settings, and what systemd says of units and of itself |
 //! | `systemd-run` | programs of health checks (the kind `command`, and greenboot's), each in a unit of its own |
 //! | the one of `--signer` or `exec:` | signing with a key that is not in a file |
 //! | `rocketctl` itself | a verb that the updater was asked for |
@@ -19,6 +20,7 @@ pub mod fsck;
 pub mod itself;
 pub mod journalctl;
 pub mod nft;
+pub mod quadlet;
 pub mod repart;
 pub mod signer;
 pub mod systemctl;

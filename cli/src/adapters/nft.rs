@@ -10,8 +10,17 @@ use anyhow::{Context as _, bail};
 
 /// Has it load `script` in one transaction: all of it holds afterwards, or nothing has changed.
 pub fn load(script: &str) -> anyhow::Result<()> {
+    run(&["--file", "-"], script)
+}
+
+/// Has it and the kernel read `script`, and change nothing.
+pub fn check(script: &str) -> anyhow::Result<()> {
+    run(&["--check", "--file", "-"], script)
+}
+
+fn run(arguments: &[&str], script: &str) -> anyhow::Result<()> {
     let mut nft = Command::new("nft")
-        .args(["--file", "-"])
+        .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

@@ -1,11 +1,22 @@
 //! `systemctl`, as PID 1's voice.
 
-use std::{process::Command, thread, time::Duration};
+use std::{
+    io::Read as _,
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, bail};
 
 /// How long an orderly reboot may take before it is forced.
 const PATIENCE: Duration = Duration::from_secs(180);
+/// How long a unit that is told something may take to be as it should be: the time that systemd gives one to start, and to stop before.
+const UNIT_PATIENCE: Duration = Duration::from_secs(200);
+/// Between two looks at whether systemctl has ended.
+const LOOK: Duration = Duration::from_millis(2);
+/// Bytes of what it complains about.
+const COMPLAINT_BYTES: u64 = 16 << 10;
 
 /// Reboots the machine in order.
 pub fn reboot() -> anyhow::Result<()> {
@@ -87,5 +98,62 @@ pub fn start(unit: &str) -> anyhow::Result<()> {
             Ok(())
         }
         None => bail!("'systemctl start {unit}' was ended by {status}"),
+    }
+}
+
+/// What systemd knows of a unit.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct State {
+    /// `loaded`, `not-found`, `masked`, …
+    pub load: String,
+    /// `active`, `inactive`, `failed`, `activating`, …
+    pub active: String,
+    /// `success`, or how it ended.
+    pub result: String,
+}
+
+/// The state of a unit.
+pub fn state(unit: &str) -> anyhow::Result<State> {
+    let said = ask(&["show", "--property=LoadState,ActiveState,Result", "--", unit])?;
+    let value = |key: &str| {
+        let line = said.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        line.unwrap_or_default().to_owned()
+    };
+    Ok(State { load: value("LoadState"), active: value("ActiveState"), result: value("Result") })
+}
+
+/// Has systemd do something, and waits until it is done; what systemctl complains about where it is not.
+pub fn have(arguments: &[&str]) -> anyhow::Result<Result<(), String>> {
+    let doing = || format!("starting 'systemctl {}'", arguments.join(" "));
+    let mut child = Command::new("systemctl")
+        .args(["--quiet", "--no-ask-password", "--no-pager"])
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(doing)?;
+    let until = Instant::now() + UNIT_PATIENCE;
+    let status = loop {
+        if let Some(status) = child.try_wait().context("waiting for systemctl")? {
+            break status;
+        }
+        if Instant::now() >= until {
+            // It may have ended by itself.
+            let _ = child.kill();
+            child.wait().context("waiting for systemctl")?;
+            return Ok(Err(format!("it was not done after {} s", UNIT_PATIENCE.as_secs())));
+        }
+        thread::sleep(LOOK);
+    };
+    let mut said = String::new();
+    if let Some(stderr) = child.stderr.take() {
+        // What is no text is not shown.
+        let _ = stderr.take(COMPLAINT_BYTES).read_to_string(&mut said);
+    }
+    match status.success() {
+        true => Ok(Ok(())),
+        false if said.trim().is_empty() => Ok(Err(format!("systemctl ended with {status}"))),
+        false => Ok(Err(said.trim().to_owned())),
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     adapters::fsck,
     args::{Internal, Progress},
     automatic::{self, Looked},
-    firewall, health,
+    configure, firewall, health,
     output::Reporter,
 };
 
@@ -25,6 +25,11 @@ pub fn run(verb: &Internal) -> anyhow::Result<()> {
         Internal::WatchVerity => crate::watch::run(),
         Internal::Firewall => firewall::load_all(),
         Internal::CheckEsp => check_esp(),
+        Internal::Configure => {
+            configure::at_boot();
+            Ok(())
+        }
+        Internal::Configured => configure::was_configured(),
         Internal::Grow => {
             println!("The root file system has {}.", HumanBytes(grow_root()?));
             Ok(())

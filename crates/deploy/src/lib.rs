@@ -23,6 +23,7 @@ mod remembered;
 mod roles;
 mod rollback;
 mod scrub;
+mod settings;
 mod stage;
 mod unclean;
 
@@ -41,5 +42,6 @@ pub use rocketos_sys::memory::share_one_heap;
 pub use roles::{Deployment, Roles, roles};
 pub use rollback::{bless, give_try_back, rollback};
 pub use scrub::{Health, has_to_leave, healths, mended_in_use, note_mended, prefer_whole};
+pub use settings::SettingsFolders;
 pub use stage::{Activation, Staged, follow, stage};
 pub use unclean::{UncleanEsp, unclean_esp};

@@ -5,7 +5,7 @@
 //!       EFI/rocketos/<id>/<kernel>.efi                         one sealed UKI per deployment
 //!       EFI/BOOT, EFI/systemd                                  the loader; one that is tried has its digest in its name
 //! root  composefs/{meta.json,objects,images,streams}           the store
-//!       state/deploy/<id>/{origin,etc}                         one per deployment
+//!       state/deploy/<id>/{origin,etc,settings}                one per deployment
 //!       state/rocketos/{machine-id,lock,downloaded,pins/<id>}  the node's own memory
 //!       state/rocketos/trust/<place>/…                         what release metadata said
 //!       state/os/default/var                                   /var, unless it has a partition
@@ -61,6 +61,8 @@ pub mod deployment {
     pub const ETC: &str = "etc";
     /// The signatures by which it was accepted.
     pub const SIGNATURES: &str = "signatures";
+    /// Generations of its settings. The initramfs makes the folder, with a label of its own.
+    pub const SETTINGS: &str = "settings";
 }
 
 /// Names inside the directory of a place of release metadata.
@@ -157,11 +159,20 @@ pub mod node {
     pub const MENDED: &str = "/run/rocketos/mended";
     /// There where the next scrub has to begin at the beginning.
     pub const SCRUB_ANEW: &str = "/run/rocketos/scrub-anew";
+    /// What applying settings came to, and whose turn it is.
+    pub const SETTINGS: &str = "/run/rocketos/settings";
+    /// What settings placed in /etc and /run, with what was there before; of the life of /etc.
+    pub const PLACED: &str = "/etc/rocketos/settings";
 }
 
 /// A deployment's directory on the root partition.
 pub fn deployment_dir(id: &DeploymentId) -> String {
     format!("{}/{id}", root::DEPLOY)
+}
+
+/// Generations of a deployment's settings.
+pub fn deployment_settings(id: &DeploymentId) -> String {
+    format!("{}/{}", deployment_dir(id), deployment::SETTINGS)
 }
 
 /// A deployment's directory on the ESP.
@@ -225,7 +236,9 @@ mod tests {
             let path = format!("{}/<place>/{}/<name>/{name}", root::TRUST, trust::CHANNELS);
             assert!(PAGE.contains(&path), "docs/disk-layout.md lacks {path}");
         }
-        for name in [deployment::ORIGIN, deployment::VERDICT, deployment::ETC, deployment::SIGNATURES] {
+        for name in
+            [deployment::ORIGIN, deployment::VERDICT, deployment::ETC, deployment::SIGNATURES, deployment::SETTINGS]
+        {
             let path = format!("{}/<id>/{name}", root::DEPLOY);
             assert!(PAGE.contains(&path), "docs/disk-layout.md lacks {path}");
         }

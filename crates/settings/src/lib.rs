@@ -11,6 +11,7 @@
 //! userdata::parse(bytes)      a document: its tree, the line of each key, what it includes
 //! store::Store                what is stored, in generations: commit, history, undo, diff
 //! render::render(settings)    files, and who is told of each; nothing is written
+//! plan::plan(...)             what differs from what is in place: files to write and to remove, who is told
 //! migrate::carry, ::replay    what is stored, in another deployment
 //! Schema::get()               unknown names, secrets, descriptions: made from the types of `model`
 //! ```
@@ -20,6 +21,7 @@ mod key;
 mod layers;
 pub mod migrate;
 pub mod model;
+pub mod plan;
 mod problem;
 pub mod render;
 mod schema;

@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! render(settings) -> Files                  every file, whole
-//! affected(before, after) -> [Service]       whose files differ, in the order in which they are told
-//! Service::action() -> Action                how it is told
+//! Service::action() -> Action                how whoever reads a file is told, in the order of the services
 //! ```
+//!
+//! What of it differs from what is in place, and who is told, is [`crate::plan`].
 //!
 //! Texts come from types that cannot end a line or leave their quotes (`model::value`). A file that nothing asks for is not there:
 //! /etc is made anew at each boot, and what an apply no longer has it removes.
@@ -13,10 +14,9 @@ mod containers;
 mod network;
 mod node;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-};
+use std::{collections::BTreeMap, fmt};
+
+use serde::{Deserialize, Serialize};
 
 use crate::Settings;
 
@@ -29,7 +29,8 @@ const PRIVATE: u32 = 0o600;
 const OWN: &str = "settings-";
 
 /// Who reads a file. In this order they are told: what others stand on comes first.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Service {
     /// Modules of the kernel.
     Modules,
@@ -60,29 +61,34 @@ pub enum Action {
     Nothing,
     /// The kernel is given the node's name, as /etc/hostname has it.
     SetHostname,
-    /// The service manager executes itself anew, and reads its configuration and all units.
-    Reexecute,
-    /// A unit reloads.
+    /// The service manager reads its configuration and all units anew.
+    ReloadManager,
+    /// A unit that runs reloads.
     Reload(String),
-    /// A unit is started anew, or stopped where its file is gone.
+    /// A unit is started anew, whether it ran or not.
     Restart(String),
+    /// A unit that runs is started anew: an image need not have it.
+    RestartRunning(String),
+    /// A container's unit is started anew, or stopped where its file is gone.
+    RestartContainer(String),
 }
 
 impl Service {
     /// How it is told that its files differ.
     pub fn action(&self) -> Action {
         let restart = |unit: &str| Action::Restart(unit.to_owned());
+        let restart_running = |unit: &str| Action::RestartRunning(unit.to_owned());
         match self {
             Self::Modules => restart("systemd-modules-load.service"),
             Self::Parameters => restart("systemd-sysctl.service"),
             Self::Hostname => Action::SetHostname,
-            Self::Manager => Action::Reexecute,
+            Self::Manager => Action::ReloadManager,
             Self::Firewall => Action::Reload("rocketos-firewall.service".to_owned()),
             Self::Network => Action::Reload("systemd-networkd.service".to_owned()),
-            Self::Resolver => restart("systemd-resolved.service"),
-            Self::Time => restart("systemd-timesyncd.service"),
+            Self::Resolver => restart_running("systemd-resolved.service"),
+            Self::Time => restart_running("systemd-timesyncd.service"),
             Self::Nobody => Action::Nothing,
-            Self::Container(name) => Action::Restart(format!("{OWN}{name}.service")),
+            Self::Container(name) => Action::RestartContainer(format!("{OWN}{name}.service")),
         }
     }
 }
@@ -131,20 +137,6 @@ pub fn render(settings: &Settings) -> Files {
     network::render(settings, &mut files);
     containers::render(settings, &mut files);
     files
-}
-
-/// Whose files differ, are new or are gone, each once, in the order in which they are told. A file that is as it was tells nobody.
-pub fn affected(before: &Files, after: &Files) -> Vec<Service> {
-    let differ = |one: &Files, other: &Files| -> Vec<Service> {
-        let all = one.0.iter().filter(|(path, file)| other.0.get(*path) != Some(*file));
-        all.map(|(_, file)| file.service.clone()).collect()
-    };
-    let mut found: BTreeSet<Service> = differ(before, after).into_iter().chain(differ(after, before)).collect();
-    // A quadlet becomes a unit when the manager reads it.
-    if found.iter().any(|service| matches!(service, Service::Container(_))) {
-        found.insert(Service::Manager);
-    }
-    found.into_iter().collect()
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! ```text
 //! <folder>/0000000007.json    mode 0600; the newest whole one counts, the newest 32 are kept
 //! commit: lock the folder -> is it still the generation that was changed? -> new name, flush, rename, flush the folder -> the oldest go
+//! prepare: the same up to the flush; commit of what is prepared: from the rename on
 //! ```
 //!
 //! Whenever power goes, what counts is a whole generation: the one before or the new one. Nothing that is there is written again.
@@ -112,7 +113,53 @@ pub struct Current {
 pub struct Store(PathBuf);
 
 /// The lock of a folder; nobody else commits while it is there.
+#[derive(Debug)]
 struct Lock(File);
+
+/// A generation that is on the disk and does not count yet. Dropped, it is gone; cut off, the next one who opens the folder removes it.
+#[derive(Debug)]
+pub struct Prepared<'a> {
+    store: &'a Store,
+    lock: Lock,
+    unfinished: PathBuf,
+    path: PathBuf,
+    generation: Generation,
+}
+
+impl Prepared<'_> {
+    /// The generation.
+    pub fn generation(&self) -> &Generation {
+        &self.generation
+    }
+
+    /// Lets it count.
+    ///
+    /// # Errors
+    /// When it cannot be renamed, or that is not on the disk for sure: then the one before still counts.
+    pub fn commit(self) -> Result<Generation, StoreError> {
+        let rename = || {
+            renameat_with(CWD, &self.unfinished, CWD, &self.path, RenameFlags::NOREPLACE)?;
+            // Not on the disk for sure: who was told that it failed must not find it later.
+            self.lock.0.sync_all().inspect_err(|_| _ = fs::remove_file(&self.path))
+        };
+        rename().map_err(io_at("writing", &self.path))?;
+        self.store.remove_oldest();
+        Ok(self.generation.clone())
+    }
+
+    fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.unfinished)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    }
+}
+
+impl Drop for Prepared<'_> {
+    fn drop(&mut self) {
+        // One that counts has another name.
+        let _ = fs::remove_file(&self.unfinished);
+    }
+}
 
 impl Store {
     /// Opens a folder, made where there is none, and removes what a power cut left unfinished.
@@ -187,6 +234,21 @@ impl Store {
         why: &str,
         now: DateTime<Utc>,
     ) -> Result<Generation, StoreError> {
+        self.prepare(base, content, by, why, now)?.commit()
+    }
+
+    /// Writes what was made of generation `base` to the disk, whole, and does not let it count yet. Until then nobody else commits.
+    ///
+    /// # Errors
+    /// As [`Store::commit`].
+    pub fn prepare(
+        &self,
+        base: u64,
+        content: Content,
+        by: &str,
+        why: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Prepared<'_>, StoreError> {
         let line = |text: &str| text.chars().count() <= WORDS_CHARS && !text.chars().any(char::is_control);
         if !line(by) || !line(why) {
             return Err(StoreError::Words);
@@ -204,23 +266,34 @@ impl Store {
         let (by, why) = (by.to_owned(), why.to_owned());
         let generation = Generation { number, written: now, by, why, content };
         let bytes = format::write(&generation).ok_or(StoreError::TooLarge)?;
-        self.write(&self.path(number), &bytes, &lock)?;
-        self.remove_oldest();
-        Ok(generation)
+        let path = self.path(number);
+        let prepared =
+            Prepared { store: self, lock, unfinished: path.with_extension(&UNFINISHED[1..]), path, generation };
+        // Where a step fails, nothing is left: what was prepared and is dropped takes its file along.
+        prepared.write(&bytes).map_err(io_at("writing", &prepared.path))?;
+        Ok(prepared)
     }
 
-    /// Stores what an older generation had, as a new one: nothing is lost by going back. Changes count on from `base`, so that
-    /// going back is a change as any other.
+    /// What an older generation had, as one change more of `base`: nothing is lost by going back. Changes count on from `base`, so
+    /// that going back is a change as any other.
     ///
     /// # Errors
-    /// As [`Store::read`] and [`Store::commit`].
-    pub fn undo(&self, base: u64, to: u64, by: &str, now: DateTime<Utc>) -> Result<Generation, StoreError> {
+    /// As [`Store::read`]; when another generation counts by now.
+    pub fn back(&self, base: u64, to: u64) -> Result<Content, StoreError> {
         let current = self.current()?.generation;
         if current.number != base {
             return Err(StoreError::Stale { expected: base, found: current.number });
         }
         let old = if to == 0 { Content::default() } else { self.read(to)?.content };
-        self.commit(base, current.content.back_to(&old), by, &format!("back to generation {to}"), now)
+        Ok(current.content.back_to(&old))
+    }
+
+    /// Stores what an older generation had, as a new one ([`Store::back`]).
+    ///
+    /// # Errors
+    /// As [`Store::back`] and [`Store::commit`].
+    pub fn undo(&self, base: u64, to: u64, by: &str, now: DateTime<Utc>) -> Result<Generation, StoreError> {
+        self.commit(base, self.back(base, to)?, by, &format!("back to generation {to}"), now)
     }
 
     /// Every whole generation that is kept, the newest first.
@@ -265,20 +338,6 @@ impl Store {
         let mut numbers: Vec<u64> = self.names()?.iter().filter_map(number).collect();
         numbers.sort_unstable();
         Ok(numbers)
-    }
-
-    /// Writes a new file: whole under another name, then under its own, both on the disk. Where a step fails, nothing is left.
-    fn write(&self, path: &Path, bytes: &[u8], lock: &Lock) -> Result<(), StoreError> {
-        let unfinished = path.with_extension(&UNFINISHED[1..]);
-        let write = || {
-            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
-            file.write_all(bytes)?;
-            file.sync_all()?;
-            renameat_with(CWD, &unfinished, CWD, path, RenameFlags::NOREPLACE)?;
-            // Not on the disk for sure: who was told that it failed must not find it later.
-            lock.0.sync_all().inspect_err(|_| _ = fs::remove_file(path))
-        };
-        write().inspect_err(|_| _ = fs::remove_file(&unfinished)).map_err(io_at("writing", path))
     }
 
     /// Removes all but the newest [`KEPT`]. What cannot be removed goes with the next one.

@@ -3,7 +3,11 @@ use std::{fs, path::PathBuf};
 use serde::Deserialize as _;
 
 use super::*;
-use crate::{Layers, SetBy, userdata};
+use crate::{
+    Layers, SetBy,
+    plan::{Manifest, plan},
+    userdata,
+};
 
 mod text {
     use super::Files;
@@ -80,6 +84,13 @@ fn no_name_takes_the_place_of_the_images_own() {
     assert_eq!(paths, expected);
 }
 
+/// Who is told on the way from files that are in place to others.
+fn affected(before: &Files, after: &Files) -> Vec<Service> {
+    let placed = Manifest::of(before);
+    let found = placed.files.iter().map(|(path, placed)| (path.clone(), placed.seen.clone())).collect();
+    plan(&placed, &found, after).tell
+}
+
 #[test]
 fn an_unchanged_file_tells_nobody() {
     let before = rendered(&golden("full.toml"));
@@ -111,7 +122,7 @@ fn an_unchanged_file_tells_nobody() {
 #[test]
 fn every_service_but_nobody_is_told_somehow() {
     let name = "web".to_owned();
-    assert_eq!(Service::Container(name).action(), Action::Restart("settings-web.service".to_owned()));
+    assert_eq!(Service::Container(name).action(), Action::RestartContainer("settings-web.service".to_owned()));
     assert_eq!(Service::Nobody.action(), Action::Nothing);
     assert_eq!(Service::Firewall.action(), Action::Reload("rocketos-firewall.service".to_owned()));
     for service in [Service::Modules, Service::Parameters, Service::Hostname, Service::Manager, Service::Network] {

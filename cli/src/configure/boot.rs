@@ -1,0 +1,234 @@
+//! Settings before services start.
+//!
+//! It never fails the boot: what is not sound is left out, as a node that cannot be reached can be mended by nobody, and told loudly.
+
+use std::{fs, path::Path, time::Instant};
+
+use anyhow::bail;
+use chrono::Utc;
+use rocketos_settings::{
+    Choice, InForce, in_force,
+    render::render,
+    store::{Content, Generation, Store},
+    userdata::Document,
+};
+use serde::Deserialize;
+
+use super::{
+    ConfigureError, Engine, InForceShown, Outcome, Receipt, RefusedShown, Verb,
+    apply::When,
+    brought::bring_along,
+    engine::{BOOT, milliseconds},
+    place::{Place, read_document, write_document},
+};
+use crate::{exit, journal};
+
+/// What stands above the login prompt, and after it, where settings are not in force as they are stored.
+const BANNERS: [&str; 2] = ["run/issue.d/50-rocketos-settings.issue", "run/motd.d/50-rocketos-settings"];
+/// Who changes settings at boot.
+const BY: &str = "rocketctl";
+
+/// User data that somebody hands in at boot.
+#[derive(Debug, Clone)]
+pub struct Handed {
+    /// Who, such as `nocloud`.
+    pub provider: String,
+    /// SHA-256 of its bytes as they came, in lower-case hexadecimal.
+    pub sha256: String,
+    /// What it says, with what it includes; what is wrong with it where it says nothing.
+    pub document: Result<Document, String>,
+}
+
+/// What the health check reads of a receipt.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Read {
+    outcome: String,
+    #[serde(default)]
+    because: Vec<String>,
+}
+
+/// What is written down where there is no engine.
+#[derive(Debug, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Without {
+    verb: Verb,
+    outcome: Outcome,
+    because: Vec<String>,
+}
+
+/// A receipt of a boot, with why the release is not as good as the one before.
+#[derive(Debug, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct OfBoot<'a> {
+    #[serde(flatten)]
+    receipt: &'a Receipt,
+    because: &'a [String],
+}
+
+/// Where user data comes in: every document that providers hand in, in their order.
+fn handed_in() -> Vec<Handed> {
+    Vec::new()
+}
+
+/// Before services start: has this node's settings in place.
+pub fn at_boot() {
+    let place = Place::at(Path::new("/"));
+    let (outcome, because) = match Engine::open() {
+        Ok(engine) => match engine.boot(&handed_in()) {
+            Ok(()) => return,
+            Err(error) => (Outcome::Failed, exit::causes(&error)),
+        },
+        // Nothing can be stored: there is nothing that could be wrong with it.
+        Err(error @ ConfigureError::NoDeployment) => (Outcome::Applied, exit::causes(&error)),
+        Err(error) => (Outcome::Failed, exit::causes(&error)),
+    };
+    let because = vec![because];
+    tell(&place, &because);
+    let without = Without { verb: Verb::Boot, outcome, because };
+    let written = place.turn().and_then(|_turn| write_document(&place.receipts().join(BOOT), &without, 0o644));
+    if let Err(error) = written {
+        eprintln!("rocketctl: {}", exit::causes(&error));
+    }
+}
+
+/// The health check: whether the boot's receipt says that settings are in place.
+///
+/// # Errors
+/// When they are not, or there is no receipt.
+pub fn was_configured() -> anyhow::Result<()> {
+    let place = Place::at(Path::new("/"));
+    match read_document::<Read>(&place.receipts().join(BOOT))? {
+        None => bail!("nothing put settings in place at this boot"),
+        Some(Read { outcome, because }) if outcome != "applied" => {
+            bail!("settings are not in force: {}", because.join("; "))
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+impl Engine {
+    /// Brings along, chooses and places, before services start. `handed` is user data, in its order: a later one over an earlier one.
+    ///
+    /// # Errors
+    /// When nothing could be done at all.
+    pub fn boot(&self, handed: &[Handed]) -> Result<(), ConfigureError> {
+        let started = Instant::now();
+        let _turn = self.place.turn()?;
+        let brought = bring_along(&self.folders)?;
+        let (mut history, mut notes) = (brought.history, brought.notes);
+        let mut because = self.take(handed, &mut history, &mut notes);
+        let InForce { effective, from, refused } = in_force(&self.below()?, &history);
+        let number = history.first().map_or(0, |newest| newest.number);
+        // Without its user data a generation is what it would have been without: that is told, and is no fault of the release.
+        let as_stored = match from {
+            Choice::Generation(chosen) | Choice::WithoutUserData(chosen) => chosen == number,
+            Choice::Image => number == 0,
+            Choice::Nothing => false,
+        };
+        if !as_stored {
+            because.extend(refused.iter().map(|(choice, problems)| format!("{choice}: {problems}")));
+        }
+        let ready = self.ready(render(&effective.settings))?;
+        let files = ready.files.clone();
+        let done = ready.carry_out(When::Boot, || Ok(()));
+        let mut receipt = Receipt {
+            verb: Verb::Boot,
+            by: BY.to_owned(),
+            when: Utc::now(),
+            dry_run: false,
+            deployment: self.folders.deployment(),
+            outcome: done.outcome,
+            before: number,
+            after: number,
+            in_force: InForceShown::from(from),
+            settings: Vec::new(),
+            files,
+            steps: done.steps,
+            put_back: done.put_back,
+            refused: refused.iter().map(|(choice, problems)| RefusedShown::of(*choice, problems)).collect(),
+            notes,
+            full: done.full,
+            milliseconds: 0,
+        };
+        if receipt.outcome != Outcome::Applied {
+            because.push(receipt.in_a_word());
+        }
+        if !because.is_empty() {
+            receipt.outcome = Outcome::Failed;
+        }
+        receipt.milliseconds = milliseconds(started);
+        let mut told = because.clone();
+        if because.is_empty() {
+            told.extend(refused.iter().map(|(choice, problems)| format!("{choice} is left out: {problems}")));
+        }
+        tell(&self.place, &told);
+        let of_boot = OfBoot { receipt: &receipt, because: &because };
+        write_document(&self.place.receipts().join(BOOT), &of_boot, 0o644)
+    }
+
+    /// Takes user data in the place of what was there, where it is another. What is wrong with it is told, and the rest stays as it was.
+    fn take(&self, handed: &[Handed], history: &mut Vec<Generation>, notes: &mut Vec<String>) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let Some(newest) = handed.last() else { return wrong };
+        let mut document = Document::default();
+        for Handed { provider, document: said, .. } in handed {
+            match said {
+                Ok(said) => {
+                    if let Err(error) = document.tree.merge(&said.tree) {
+                        wrong.push(format!("user data ({provider}): {error}"));
+                        return wrong;
+                    }
+                    document.lines.extend(said.lines.clone());
+                }
+                Err(problem) => {
+                    wrong.push(format!("user data ({provider}): {problem}"));
+                    return wrong;
+                }
+            }
+        }
+        let (number, mut content) =
+            history.first().map_or((0, Content::default()), |newest| (newest.number, newest.content.clone()));
+        if !content.set_user_data(&newest.provider, &newest.sha256, document) {
+            return wrong;
+        }
+        let why = format!("user data ({})", newest.provider);
+        let stored = Store::open(&self.folders.own())
+            .and_then(|store| store.commit(number, content.clone(), BY, &why, Utc::now()));
+        let generation = stored.unwrap_or_else(|error| {
+            notes.push(format!("the user data could not be stored: {}", exit::causes(&error)));
+            Generation { number: number + 1, written: Utc::now(), by: BY.to_owned(), why, content }
+        });
+        history.insert(0, generation);
+        wrong
+    }
+}
+
+/// Says it on the console, in the journal and at the prompt; takes what stood there away where there is nothing to say.
+fn tell(place: &Place, what: &[String]) {
+    for text in what {
+        eprintln!("Settings are not in force as they are stored: {text}");
+        journal::say_loudly(journal::SETTINGS_LEFT_OUT, text, &[]);
+    }
+    for banner in BANNERS {
+        let path = place.beneath(banner);
+        let written = match what.first() {
+            None => fs::remove_file(&path).or_else(|error| match error.kind() {
+                std::io::ErrorKind::NotFound => Ok(()),
+                _ => Err(error),
+            }),
+            Some(first) => {
+                fs::create_dir_all(path.parent().unwrap_or(&path)).and_then(|()| fs::write(&path, banner_of(first)))
+            }
+        };
+        if let Err(error) = written {
+            eprintln!("writing {}: {error}", path.display());
+        }
+    }
+}
+
+/// agetty takes a backslash for the beginning of its own words.
+fn banner_of(first: &str) -> String {
+    let line: String = first.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    format!("Settings are not in force as they are stored: {}\n\n", line.replace('\\', "/"))
+}

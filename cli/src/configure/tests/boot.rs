@@ -1,0 +1,175 @@
+//! Settings before services start, and from one deployment to another.
+
+use rocketos_settings::userdata;
+
+use super::*;
+
+/// /etc and /run are made anew, as by a reboot.
+fn reboot(node: &Node) {
+    for folder in ["etc", "run"] {
+        let _ = fs::remove_dir_all(node.path(folder));
+    }
+    fs::create_dir(node.path("etc")).unwrap();
+    node.told();
+}
+
+fn boot(node: &Node, deployment: &str) -> Value {
+    boot_with(node, deployment, &[])
+}
+
+fn boot_with(node: &Node, deployment: &str, handed: &[Handed]) -> Value {
+    reboot(node);
+    node.engine_of(deployment).boot(handed).unwrap();
+    node.engine_of(deployment).boot_receipt().unwrap()
+}
+
+fn install(node: &Node, deployment: &str) {
+    fs::create_dir_all(node.path("sysroot").join(layout::deployment_dir(&id(deployment)))).unwrap();
+}
+
+fn prompt(node: &Node) -> Option<String> {
+    node.said("run/issue.d/50-rocketos-settings.issue")
+}
+
+fn handed(text: &str) -> Handed {
+    let document = userdata::parse(text.as_bytes()).map_err(|error| error.to_string());
+    Handed { provider: "nocloud".to_owned(), sha256: text.len().to_string(), document }
+}
+
+#[test]
+fn a_node_without_settings_has_a_receipt_and_nothing_else() {
+    let node = Node::new();
+    let receipt = boot(&node, "aa");
+    assert_eq!((receipt["outcome"].as_str(), receipt["after"].as_u64()), (Some("applied"), Some(0)));
+    assert_eq!((node.files(), node.told(), prompt(&node)), (vec![], vec![], None));
+    assert!(
+        !node.path("etc/rocketos").exists()
+            && !node.path("sysroot").join(layout::deployment_settings(&id("aa"))).exists()
+    );
+}
+
+#[test]
+fn at_boot_only_what_runs_already_is_told() {
+    let node = Node::new();
+    let all = json!({
+        "motd": "a", "network": {"hostname": "one"}, "ntp": {"time-servers": ["a.example"]},
+        "kernel": {"sysctl": {"vm.max_map_count": "262144"}}, "containers": {"web": {"source": "registry.example/web:1"}},
+    });
+    node.engine().change(&set(all)).unwrap();
+    let before = node.files();
+    let receipt = boot(&node, "aa");
+    assert_eq!(node.told(), ["set-hostname", "reload-manager", &format!("start {WEB}")]);
+    assert_eq!((node.files(), receipt["outcome"].as_str()), (before, Some("applied")));
+    // And nobody afterwards.
+    node.engine().apply("uid 0", false).unwrap();
+    assert_eq!(node.told(), [""; 0]);
+}
+
+#[test]
+fn settings_go_along_to_the_next_deployment_and_back() {
+    let node = Node::new();
+    node.engine().change(&set(json!({"motd": "a", "network": {"hostname": "one"}}))).unwrap();
+    install(&node, "bb");
+    boot(&node, "bb");
+    assert_eq!(node.said("etc/motd").unwrap(), "a\n");
+    assert_eq!(node.engine_of("bb").standing().unwrap().generation, 1);
+    // Once: the next boot brings nothing.
+    boot(&node, "bb");
+    assert_eq!(node.engine_of("bb").standing().unwrap().generation, 1);
+    node.engine_of("bb").change(&set(json!({"motd": "b"}))).unwrap();
+    node.engine_of("bb").change(&unset(&["network.hostname"])).unwrap();
+    // Back: with what was changed since.
+    boot(&node, "aa");
+    assert_eq!((node.said("etc/motd").unwrap(), node.said("etc/hostname")), ("b\n".into(), None));
+    // A third one has those of the one that ran last, whichever was changed last.
+    node.engine_of("aa").change(&set(json!({"motd": "c"}))).unwrap();
+    install(&node, "cc");
+    boot(&node, "cc");
+    assert_eq!(node.said("etc/motd").unwrap(), "c\n");
+    boot(&node, "bb");
+    assert_eq!(node.said("etc/motd").unwrap(), "c\n");
+}
+
+#[test]
+fn what_ran_last_counts_though_nothing_was_changed_there() {
+    let node = Node::new();
+    node.engine().change(&set(json!({"motd": "a"}))).unwrap();
+    install(&node, "bb");
+    boot(&node, "bb");
+    let undo = Undo { to: Some(0), who: "uid 0".to_owned(), ..Undo::default() };
+    node.engine_of("bb").undo(&undo).unwrap();
+    boot(&node, "aa");
+    assert_eq!(node.said("etc/motd"), None);
+    install(&node, "cc");
+    boot(&node, "cc");
+    assert_eq!(node.said("etc/motd"), None);
+}
+
+#[test]
+fn settings_of_another_that_cannot_be_read_are_told_and_stop_nothing() {
+    let node = Node::new();
+    node.engine().change(&set(json!({"motd": "a"}))).unwrap();
+    install(&node, "bb");
+    let folder = node.path("sysroot").join(layout::deployment_settings(&id("bb")));
+    fs::write(&folder, "no folder").unwrap();
+    let receipt = boot(&node, "aa");
+    assert_eq!((receipt["outcome"].as_str(), node.said("etc/motd").unwrap().as_str()), (Some("applied"), "a\n"));
+    assert!(receipt["notes"][0].as_str().unwrap().contains("cannot be read"), "{receipt}");
+}
+
+#[test]
+fn what_is_not_sound_here_is_left_out_and_fails_the_check_of_the_release() {
+    let node = Node::new();
+    node.engine().change(&set(json!({"motd": "a"}))).unwrap();
+    node.engine().change(&set(json!({"motd": "b", "network": {"hostname": "one"}}))).unwrap();
+    // This release's own settings are in the way of what is stored.
+    let folder = node.path("usr/lib/rocketos/settings.d");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("a.toml"), "[settings]\n[settings.network]\n[settings.network.hostname]\na = 1\n").unwrap();
+    let receipt = boot(&node, "aa");
+    assert_eq!((receipt["outcome"].as_str(), receipt["in-force"]["kind"].as_str()), (Some("failed"), Some("nothing")));
+    assert!(receipt["because"][0].as_str().unwrap().contains("network.hostname"), "{receipt}");
+    assert_eq!(node.files().len(), 2, "the banners alone: {:?}", node.files());
+    assert!(prompt(&node).unwrap().starts_with("Settings are not in force as they are stored: "));
+    fs::remove_dir_all(folder).unwrap();
+    let receipt = boot(&node, "aa");
+    assert_eq!((receipt["outcome"].as_str(), prompt(&node)), (Some("applied"), None));
+}
+
+#[test]
+fn user_data_comes_in_once_and_broken_user_data_leaves_the_node_as_it_would_be_without() {
+    let node = Node::new();
+    let sound = handed("[settings]\nmotd = 'user data'\n");
+    boot_with(&node, "aa", std::slice::from_ref(&sound));
+    assert_eq!(
+        (node.said("etc/motd").unwrap(), node.engine().standing().unwrap().generation),
+        ("user data\n".into(), 1)
+    );
+    boot_with(&node, "aa", &[sound]);
+    assert_eq!(node.engine().standing().unwrap().generation, 1);
+    // No document at all: what is stored stays.
+    let receipt = boot_with(&node, "aa", &[handed("[settings\n")]);
+    assert_eq!((receipt["outcome"].as_str(), node.said("etc/motd").unwrap()), (Some("failed"), "user data\n".into()));
+    assert!(prompt(&node).unwrap().contains("line 1"), "{:?}", prompt(&node));
+    // A document that is not sound: the node without it, and its line is told. The release is not to blame.
+    let receipt = boot_with(&node, "aa", &[handed("[settings]\nmotd = 1\n[settings.network]\nhostname = 'one'\n")]);
+    assert_eq!((receipt["outcome"].as_str(), node.said("etc/motd")), (Some("applied"), None));
+    assert_eq!(receipt["in-force"]["kind"], "without-user-data");
+    assert!(prompt(&node).unwrap().contains("line 2 of the user data"), "{:?}", prompt(&node));
+}
+
+#[test]
+fn a_file_that_cannot_be_placed_stops_no_other() {
+    let node = Node::new();
+    node.engine()
+        .change(&set(json!({"motd": "a", "network": {"hostname": "one"}, "ntp": {"time-servers": ["a.example"]}})))
+        .unwrap();
+    reboot(&node);
+    // No folder can be made there.
+    fs::write(node.path("etc/systemd"), "").unwrap();
+    node.engine().boot(&[]).unwrap();
+    let receipt = node.engine().boot_receipt().unwrap();
+    assert_eq!((receipt["outcome"].as_str(), node.said("etc/motd").unwrap()), (Some("failed"), "a\n".into()));
+    assert_eq!(node.told(), ["set-hostname"]);
+    assert!(receipt["because"][0].as_str().unwrap().contains("timesyncd.conf.d"), "{receipt}");
+}
