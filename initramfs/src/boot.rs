@@ -53,6 +53,7 @@ pub fn boot() -> Result<Infallible> {
     root::mount_etc(&new_root, &sysroot, config.etc, labels, deployment)?;
     root::mount_var(&new_root, &sysroot, config.var, labels, disk.var.as_ref())?;
     machine_id::hand_over(&sysroot, &new_root)?;
+    root::ensure_settings(&sysroot, deployment);
 
     interfaces::tell(&Booted {
         composefs_digest: digest,

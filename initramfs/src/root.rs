@@ -21,7 +21,7 @@ use rocketos_sys::{
     mount::{Access, MountOption, Right, attach, clone_tree_at, fd_path, forbid, mount_device, mount_virtual},
 };
 use rustix::{
-    fs::{CWD, Mode, OFlags, ResolveFlags, mkdirat, openat2},
+    fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, chmodat, mkdirat, openat2},
     io::Errno,
     mount::{UnmountFlags, unmount},
 };
@@ -44,6 +44,8 @@ const EXT4: &str = "ext4";
 const EXT4_MAGIC: (u64, [u8; 2]) = (1024 + 0x38, [0x53, 0xef]);
 /// Directories are for everybody to read: the overlay takes its mode from the upper layer.
 const UPPER_MODE: Mode = Mode::from_raw_mode(0o755);
+/// A folder for root alone.
+const PRIVATE_MODE: Mode = Mode::from_raw_mode(0o700);
 /// The overlay's own.
 const WORK_MODE: Mode = Mode::from_raw_mode(0o700);
 /// Paths on the root partition.
@@ -218,6 +220,21 @@ pub fn mount_etc(
     match directory(new_root, "/etc", how, labels, state).context("making /etc")? {
         Some(mount) => put(new_root, "/etc", &mount),
         None => Ok(()),
+    }
+}
+
+/// Makes the folder of a deployment's settings, with the label that the policy has for its name. Without it the node has the image's
+/// settings, and says so.
+pub fn ensure_settings(sysroot: &OwnedFd, deployment: Option<DeploymentId>) {
+    let Some(id) = deployment else { return };
+    let made = || -> Result<()> {
+        let path = layout::deployment_settings(&id);
+        ensure_beneath(sysroot, &path)?;
+        // Who stores secrets there wants it for itself.
+        chmodat(sysroot, path.as_str(), PRIVATE_MODE, AtFlags::empty()).with_context(|| format!("closing {path}"))
+    };
+    if let Err(error) = made() {
+        console::warning(&format!("{error:#}"));
     }
 }
 

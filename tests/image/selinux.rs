@@ -26,6 +26,18 @@ const VIOLATIONS: &[&str] = &[
     "(allow kernel_t state_t (file (write)))",
     "(allow service_t store_t (file (relabelto)))",
     "(allow runtime_t esp_t (filesystem (relabelfrom)))",
+    // What is stored of settings is for who applies them, and that one writes nothing else of tomorrow.
+    "(allow service_t settings_state_t (file (write)))",
+    "(allow shell_t settings_state_t (dir (add_name)))",
+    "(allow runtime_t settings_state_t (file (unlink)))",
+    "(allow spc_t settings_state_t (file (create)))",
+    "(allow settings_t settings_state_t (file (relabelto)))",
+    "(allow settings_t state_t (dir (add_name)))",
+    "(allow settings_t store_t (file (write)))",
+    "(allow settings_t esp_t (file (create)))",
+    "(allow service_t settings_t (process (transition)))",
+    "(allow container_t settings_t (process (transition)))",
+    "(allow settings_t settings_state_t (file (execute)))",
     // Disks as they are.
     "(allow container_t device_t (blk_file (read)))",
     "(allow spc_t container_file_t (blk_file (open)))",
