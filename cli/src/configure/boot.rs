@@ -170,7 +170,9 @@ impl Engine {
     /// Takes user data in the place of what was there, where it is another. What is wrong with it is told, and the rest stays as it was.
     fn take(&self, handed: &[Handed], history: &mut Vec<Generation>, notes: &mut Vec<String>) -> Vec<String> {
         let mut wrong = Vec::new();
-        let Some(newest) = handed.last() else { return wrong };
+        if handed.is_empty() {
+            return wrong;
+        }
         let mut document = Document::default();
         for Handed { provider, document: said, .. } in handed {
             match said {
@@ -189,10 +191,13 @@ impl Engine {
         }
         let (number, mut content) =
             history.first().map_or((0, Content::default()), |newest| (newest.number, newest.content.clone()));
-        if !content.set_user_data(&newest.provider, &newest.sha256, document) {
+        let joined =
+            |part: fn(&Handed) -> &str, between: &str| handed.iter().map(part).collect::<Vec<_>>().join(between);
+        let provider = joined(|handed| &handed.provider, ", ");
+        if !content.set_user_data(&provider, &joined(|handed| &handed.sha256, "+"), document) {
             return wrong;
         }
-        let why = format!("user data ({})", newest.provider);
+        let why = format!("user data ({provider})");
         let stored = Store::open(&self.folders.own())
             .and_then(|store| store.commit(number, content.clone(), BY, &why, Utc::now()));
         let generation = stored.unwrap_or_else(|error| {

@@ -123,7 +123,7 @@ impl Engine {
             by: change.who.clone(),
             why: change.why.clone(),
             dry_run: change.dry_run,
-            in_force: self.resolved(before.number, &content)?,
+            in_force: self.resolved(&before, &content)?,
             after: differs(&before.content, &content).then_some(content),
             before,
         };
@@ -158,7 +158,7 @@ impl Engine {
             by: undo.who.clone(),
             why: format!("back to generation {to}"),
             dry_run: undo.dry_run,
-            in_force: self.resolved(before.number, &content)?,
+            in_force: self.resolved(&before, &content)?,
             after: differs(&before.content, &content).then_some(content),
             before,
         };
@@ -253,12 +253,29 @@ impl Engine {
         Ok(Layers::of_image(self.place.root())?)
     }
 
-    /// What a content comes to, where it is sound.
-    fn resolved(&self, number: u64, content: &Content) -> Result<InForce, ConfigureError> {
-        let mut layers = self.below()?;
-        content.add_to(&mut layers);
-        let effective = layers.resolve().map_err(ConfigureError::Invalid)?;
-        Ok(InForce { effective, from: Choice::Generation(number), refused: Vec::new() })
+    /// What a content comes to, where it is sound. User data that is not sound as it is stands in the way of no change: it is left out
+    /// then as it is at boot.
+    fn resolved(&self, before: &Generation, content: &Content) -> Result<InForce, ConfigureError> {
+        let below = self.below()?;
+        let resolve = |content: &Content| {
+            let mut layers = below.clone();
+            content.add_to(&mut layers);
+            layers.resolve()
+        };
+        let problems = match resolve(content) {
+            Ok(effective) => {
+                return Ok(InForce { effective, from: Choice::Generation(before.number), refused: Vec::new() });
+            }
+            Err(problems) => problems,
+        };
+        let was_sound = content.user_data != before.content.user_data || resolve(&before.content).is_ok();
+        if content.user_data.is_none() || was_sound {
+            return Err(ConfigureError::Invalid(problems));
+        }
+        let without = Content { user_data: None, ..content.clone() };
+        let effective = resolve(&without).map_err(ConfigureError::Invalid)?;
+        let refused = vec![(Choice::Generation(before.number), problems)];
+        Ok(InForce { effective, from: Choice::WithoutUserData(before.number), refused })
     }
 
     /// Plans, checks, carries out and stores.
@@ -280,11 +297,13 @@ impl Engine {
             ready.carry_out(When::Running, || prepared.map_or(Ok(()), |prepared| Ok(prepared.commit().map(drop)?)));
         (receipt.outcome, receipt.steps, receipt.put_back, receipt.full) =
             (done.outcome, done.steps, done.put_back, done.full);
-        if receipt.outcome == Outcome::Applied {
+        if receipt.outcome == Outcome::Applied && number != receipt.before {
             receipt.after = number;
-            if let Choice::Generation(_) = wanted.in_force.from {
-                receipt.in_force = Choice::Generation(number).into();
-            }
+            let from = match wanted.in_force.from {
+                Choice::WithoutUserData(_) => Choice::WithoutUserData(number),
+                _ => Choice::Generation(number),
+            };
+            receipt.in_force = from.into();
         }
         receipt.milliseconds = milliseconds(started);
         self.keep_receipt(LAST, &receipt)?;

@@ -1,6 +1,6 @@
 //! Settings before services start, and from one deployment to another.
 
-use rocketos_settings::userdata;
+use rocketos_settings::{store::Store, userdata};
 
 use super::*;
 
@@ -98,11 +98,19 @@ fn what_ran_last_counts_though_nothing_was_changed_there() {
     boot(&node, "bb");
     let undo = Undo { to: Some(0), who: "uid 0".to_owned(), ..Undo::default() };
     node.engine_of("bb").undo(&undo).unwrap();
+    let changes = |deployment: &str| {
+        let folder = node.path("sysroot").join(layout::deployment_settings(&id(deployment)));
+        Store::at(&folder).current().unwrap().generation.content.revision
+    };
+    assert!(changes("bb") > changes("aa"));
     boot(&node, "aa");
     assert_eq!(node.said("etc/motd"), None);
+    // Whichever is looked at first, no two of them could be the last.
+    assert!(changes("aa") > changes("bb"));
     install(&node, "cc");
     boot(&node, "cc");
     assert_eq!(node.said("etc/motd"), None);
+    assert!(changes("cc") > changes("aa"));
 }
 
 #[test]
@@ -156,6 +164,36 @@ fn user_data_comes_in_once_and_broken_user_data_leaves_the_node_as_it_would_be_w
     assert_eq!((receipt["outcome"].as_str(), node.said("etc/motd")), (Some("applied"), None));
     assert_eq!(receipt["in-force"]["kind"], "without-user-data");
     assert!(prompt(&node).unwrap().contains("line 2 of the user data"), "{:?}", prompt(&node));
+}
+
+#[test]
+fn user_data_that_is_not_sound_stands_in_the_way_of_no_change() {
+    let node = Node::new();
+    boot_with(&node, "aa", &[handed("[settings]\nmotd = 1\n[settings.network]\nhostname = 'one'\n")]);
+    let receipt = node.engine().change(&set(json!({"ntp": {"time-servers": ["a.example"]}}))).unwrap();
+    assert_eq!((receipt.in_force.kind, receipt.refused.len()), ("without-user-data", 1));
+    assert_eq!(node.said("etc/hostname"), None);
+    // Who sets what is wrong has the rest of it, too.
+    let receipt = node.engine().change(&set(json!({"motd": "a"}))).unwrap();
+    assert_eq!((receipt.in_force.kind, receipt.refused.len()), ("generation", 0));
+    assert_eq!((node.said("etc/motd").unwrap(), node.said("etc/hostname").unwrap()), ("a\n".into(), "one\n".into()));
+    // Where it is sound, a change that is not is refused, and does not take it away.
+    let error = node.engine().change(&set(json!({"network": {"hostname": "-"}}))).unwrap_err();
+    assert_eq!((error.kind(), node.said("etc/hostname").unwrap()), (Kind::Invalid, "one\n".into()));
+}
+
+#[test]
+fn of_several_documents_a_later_one_lies_over_an_earlier_one() {
+    let node = Node::new();
+    let (low, high) = (
+        handed("[settings]\nmotd = 'low'\n[settings.network]\nhostname = 'one'\n"),
+        handed("[settings]\nmotd = 'high'\n"),
+    );
+    boot_with(&node, "aa", &[low.clone(), high.clone()]);
+    assert_eq!((node.said("etc/motd").unwrap(), node.said("etc/hostname").unwrap()), ("high\n".into(), "one\n".into()));
+    // Another one among them is another whole.
+    boot_with(&node, "aa", &[handed("[settings]\nmotd = 'lower'\n"), high]);
+    assert_eq!((node.said("etc/motd").unwrap(), node.said("etc/hostname")), ("high\n".into(), None));
 }
 
 #[test]

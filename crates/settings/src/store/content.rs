@@ -15,7 +15,7 @@ pub const REMOVED: usize = 1024;
 pub struct UserData {
     /// Who handed it in, such as `nocloud`.
     pub provider: String,
-    /// The SHA-256 of its bytes as they came, in lower-case hexadecimal.
+    /// The SHA-256 of its bytes as they came, in lower-case hexadecimal; of several documents, with `+` between.
     pub sha256: String,
     /// Its settings.
     pub tree: Tree,
