@@ -17,7 +17,7 @@ use serde::Deserialize;
 use super::{
     ConfigureError, Engine, InForceShown, Outcome, Receipt, RefusedShown, Verb,
     apply::When,
-    brought::bring_along,
+    brought::{BY, Found, bring_along, look},
     engine::{BOOT, milliseconds},
     place::{Place, read_document, write_document},
 };
@@ -25,8 +25,6 @@ use crate::{exit, journal};
 
 /// What stands above the login prompt, and after it, where settings are not in force as they are stored.
 const BANNERS: [&str; 2] = ["run/issue.d/50-rocketos-settings.issue", "run/motd.d/50-rocketos-settings"];
-/// Who changes settings at boot.
-const BY: &str = "rocketctl";
 
 /// User data that somebody hands in at boot.
 #[derive(Debug, Clone)]
@@ -115,8 +113,15 @@ impl Engine {
     pub fn boot(&self, handed: &[Handed]) -> Result<(), ConfigureError> {
         let started = Instant::now();
         let _turn = self.place.turn()?;
-        let brought = bring_along(&self.folders)?;
-        let (mut history, mut notes) = (brought.history, brought.notes);
+        let Found { mut history, mut notes, .. } = match bring_along(&self.folders) {
+            Ok(found) => found,
+            // The node still comes up with them, and whoever changes or applies settings tries again, as does the next boot.
+            Err(error) => {
+                let mut found = look(&self.folders)?;
+                found.notes.push(format!("they could not be stored: {}", exit::causes(&error)));
+                found
+            }
+        };
         let mut because = self.take(handed, &mut history, &mut notes);
         let InForce { effective, from, refused } = in_force(&self.below()?, &history);
         let number = history.first().map_or(0, |newest| newest.number);

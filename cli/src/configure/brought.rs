@@ -14,16 +14,21 @@ use rocketos_settings::{
 use super::ConfigureError;
 use crate::exit;
 
-/// What was brought.
-pub(super) struct Brought {
-    /// What is stored now, the newest first. It has what was brought even where that could not be stored.
+/// Who brings settings along.
+pub(super) const BY: &str = "rocketctl";
+
+/// What there is for the deployment that runs.
+pub(super) struct Found {
+    /// What counts for it: the newest first. Where another deployment ran last its settings are the newest, stored or not.
     pub history: Vec<Generation>,
-    /// What was done, and what could not be.
+    /// What was found out on the way.
     pub notes: Vec<String>,
+    /// True where the newest is not stored yet.
+    pub to_store: bool,
 }
 
-/// Brings settings along, where another deployment ran last.
-pub(super) fn bring_along(folders: &SettingsFolders) -> Result<Brought, ConfigureError> {
+/// Looks for what counts, and stores nothing.
+pub(super) fn look(folders: &SettingsFolders) -> Result<Found, ConfigureError> {
     let mut notes = Vec::new();
     let at = Store::at(&folders.own());
     let current = at.current()?;
@@ -32,7 +37,7 @@ pub(super) fn bring_along(folders: &SettingsFolders) -> Result<Brought, Configur
     }
     let (own, mut history) = (current.generation, at.history()?);
     let Some((from, ran)) = ran_last(folders, own.content.revision, &mut notes)? else {
-        return Ok(Brought { history, notes });
+        return Ok(Found { history, notes, to_store: false });
     };
     let (mut content, doing) = match own.number {
         0 => (carry(&ran.content, refusal), "brought along from"),
@@ -41,15 +46,21 @@ pub(super) fn bring_along(folders: &SettingsFolders) -> Result<Brought, Configur
     content.revision = content.revision.max(ran.content.revision) + 1;
     let why = format!("{doing} deployment {from}");
     notes.push(format!("the settings are those {why}"));
-    let stored = Store::open(&folders.own())
-        .and_then(|store| store.commit(own.number, content.clone(), "rocketctl", &why, Utc::now()));
-    let generation = stored.unwrap_or_else(|error| {
-        // The node still comes up with them, and the next boot tries again.
-        notes.push(format!("they could not be stored: {}", exit::causes(&error)));
-        Generation { content, by: "rocketctl".to_owned(), why, written: Utc::now(), number: own.number + 1 }
-    });
-    history.insert(0, generation);
-    Ok(Brought { history, notes })
+    history.insert(0, Generation { content, by: BY.to_owned(), why, written: Utc::now(), number: own.number });
+    Ok(Found { history, notes, to_store: true })
+}
+
+/// Brings settings along, where another deployment ran last: afterwards they are stored.
+pub(super) fn bring_along(folders: &SettingsFolders) -> Result<Found, ConfigureError> {
+    let mut found = look(folders)?;
+    if found.to_store
+        && let Some(newest) = found.history.first_mut()
+    {
+        let store = Store::open(&folders.own())?;
+        *newest = store.commit(newest.number, newest.content.clone(), BY, &newest.why, Utc::now())?;
+        found.to_store = false;
+    }
+    Ok(found)
 }
 
 /// What is stored for the deployment that ran last, where that is another than the one with this number of changes.

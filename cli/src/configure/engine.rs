@@ -17,6 +17,7 @@ use super::{
     Change, ConfigureError, DamagedShown, InForceShown, Outcome, ParkedShown, Past, Receipt, RefusedShown, Services,
     Standing, Undo, Verb,
     apply::{Ready, When},
+    brought::{bring_along, look},
     place::{Place, read_document, write_document},
     system::System,
 };
@@ -82,7 +83,7 @@ impl Engine {
     pub fn standing(&self) -> Result<Standing, ConfigureError> {
         let store = Store::at(&self.folders.own());
         let current = store.current()?;
-        let InForce { effective, from, refused } = in_force(&self.below()?, &store.history()?);
+        let InForce { effective, from, refused } = in_force(&self.below()?, &look(&self.folders)?.history);
         let content = &current.generation.content;
         let user_data = content.user_data.iter().flat_map(|data| &data.parked);
         let user_data = user_data.map(|(key, parked)| (key, &parked.why, true));
@@ -115,7 +116,7 @@ impl Engine {
         let started = Instant::now();
         let _turn = self.place.turn()?;
         self.unlocked()?;
-        let store = Store::open(&self.folders.own())?;
+        let store = self.store()?;
         let before = current(&store, change.if_match)?;
         let content = change.made_to(&before.content, Utc::now())?;
         let wanted = Wanted {
@@ -138,7 +139,7 @@ impl Engine {
         let started = Instant::now();
         let _turn = self.place.turn()?;
         self.unlocked()?;
-        let store = Store::open(&self.folders.own())?;
+        let store = self.store()?;
         let before = current(&store, undo.if_match)?;
         let to = match undo.to {
             Some(to) => to,
@@ -172,9 +173,12 @@ impl Engine {
     pub fn apply(&self, who: &str, dry_run: bool) -> Result<Receipt, ConfigureError> {
         let started = Instant::now();
         let _turn = self.place.turn()?;
+        if !dry_run {
+            bring_along(&self.folders)?;
+        }
         let store = Store::at(&self.folders.own());
         let before = store.current()?.generation;
-        let in_force = in_force(&self.below()?, &store.history()?);
+        let in_force = in_force(&self.below()?, &look(&self.folders)?.history);
         let (by, why) = (who.to_owned(), String::new());
         let wanted = Wanted { verb: Verb::Apply, by, why, dry_run, before, after: None, in_force };
         self.bring_about(&store, wanted, started)
@@ -242,6 +246,12 @@ impl Engine {
     /// What the boot came to.
     pub fn boot_receipt(&self) -> Option<Value> {
         read_document(&self.place.receipts().join(BOOT)).ok()?
+    }
+
+    /// What is stored, with what the deployment that ran last had.
+    fn store(&self) -> Result<Store, ConfigureError> {
+        bring_along(&self.folders)?;
+        Ok(Store::open(&self.folders.own())?)
     }
 
     fn unlocked(&self) -> Result<(), ConfigureError> {

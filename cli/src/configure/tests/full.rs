@@ -52,6 +52,25 @@ fn where_the_disk_is_full_nothing_changes_and_nobody_is_told() {
 }
 
 #[test]
+fn a_node_whose_disk_is_full_after_an_upgrade_comes_up_with_its_settings() {
+    let node = Node::new();
+    let Some(disk) = Small::at(node.path("sysroot"), c"size=256k,mode=0700") else { return };
+    node.engine().change(&set(json!({"motd": "a"}))).unwrap();
+    let fill = disk.fill();
+    let next = node.engine_of("bb");
+    next.boot(&[]).unwrap();
+    let receipt = next.boot_receipt().unwrap();
+    assert_eq!((node.said("etc/motd").unwrap(), receipt["outcome"].as_str()), ("a\n".into(), Some("applied")));
+    assert!(receipt["notes"].to_string().contains("could not be stored"), "{receipt}");
+    assert_eq!(next.standing().unwrap().settings.len(), 1);
+    assert_eq!(next.change(&set(json!({"ntp": {"time-servers": ["a.example"]}}))).unwrap_err().kind(), Kind::Full);
+    fs::remove_file(fill).unwrap();
+    // Nothing is lost by a change that comes before the next boot.
+    next.change(&set(json!({"ntp": {"time-servers": ["a.example"]}}))).unwrap();
+    assert_eq!((node.said("etc/motd").unwrap(), next.standing().unwrap().generation), ("a\n".into(), 2));
+}
+
+#[test]
 fn where_there_is_no_room_in_memory_nothing_changes() {
     let node = Node::new();
     let Some(memory) = Small::at(node.path("etc"), c"size=64k,mode=0755") else { return };

@@ -255,6 +255,25 @@ fn no_update_of_many_writers_is_lost() {
     assert!(stale > 0);
 }
 
+#[test]
+fn what_is_prepared_counts_when_it_is_committed_and_not_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let first = set(&store, "motd", "a").unwrap();
+    let mut content = first.content.clone();
+    content.set(&key("motd"), json!("b"), "uid 0", now()).unwrap();
+    let prepared = store.prepare(1, content.clone(), "uid 0", "", now()).unwrap();
+    assert_eq!((prepared.generation().number, store.current().unwrap().generation.number), (2, 1));
+    drop(prepared);
+    assert_eq!(store.names().unwrap(), ["0000000001.json"]);
+    let prepared = store.prepare(1, content, "uid 0", "", now()).unwrap();
+    // Nobody else commits meanwhile.
+    let folder = File::open(folder.path()).unwrap();
+    assert!(flock(&folder, FlockOperation::NonBlockingLockExclusive).is_err());
+    assert_eq!(store.current().unwrap().generation, first);
+    assert_eq!(prepared.commit().unwrap(), store.current().unwrap().generation);
+}
+
 /// A file system in memory, small enough to fill; removed at the end.
 struct Small(tempfile::TempDir);
 
