@@ -113,16 +113,18 @@ impl Engine {
     pub fn boot(&self, handed: &[Handed]) -> Result<(), ConfigureError> {
         let started = Instant::now();
         let _turn = self.place.turn()?;
-        let Found { mut history, mut notes, .. } = match bring_along(&self.folders) {
+        // What people have to know, and why the release cannot have settings in place.
+        let (mut told, mut because) = (Vec::new(), Vec::new());
+        let Found { mut history, notes, .. } = match bring_along(&self.folders) {
             Ok(found) => found,
             // The node still comes up with them, and whoever changes or applies settings tries again, as does the next boot.
             Err(error) => {
-                let mut found = look(&self.folders)?;
-                found.notes.push(format!("they could not be stored: {}", exit::causes(&error)));
-                found
+                told.push(format!("settings of another deployment could not be stored here: {}", exit::causes(&error)));
+                look(&self.folders)?
             }
         };
-        let mut because = self.take(handed, &mut history, &mut notes);
+        // What a machine is handed is no fault of the release.
+        told.extend(self.take(handed, &mut history).err());
         let InForce { effective, from, refused } = in_force(&self.below()?, &history);
         let number = history.first().map_or(0, |newest| newest.number);
         // Without its user data a generation is what it would have been without: that is told, and is no fault of the release.
@@ -163,36 +165,27 @@ impl Engine {
             receipt.outcome = Outcome::Failed;
         }
         receipt.milliseconds = milliseconds(started);
-        let mut told = because.clone();
-        if because.is_empty() {
+        if as_stored {
             told.extend(refused.iter().map(|(choice, problems)| format!("{choice} is left out: {problems}")));
         }
+        told.extend(because.clone());
+        receipt.notes.extend(told.clone());
         tell(&self.place, &told);
         let of_boot = OfBoot { receipt: &receipt, because: &because };
         write_document(&self.place.receipts().join(BOOT), &of_boot, 0o644)
     }
 
-    /// Takes user data in the place of what was there, where it is another. What is wrong with it is told, and the rest stays as it was.
-    fn take(&self, handed: &[Handed], history: &mut Vec<Generation>, notes: &mut Vec<String>) -> Vec<String> {
-        let mut wrong = Vec::new();
+    /// Takes user data in the place of what was there, where it is another. Where it says nothing, what there was stays.
+    fn take(&self, handed: &[Handed], history: &mut Vec<Generation>) -> Result<(), String> {
         if handed.is_empty() {
-            return wrong;
+            return Ok(());
         }
         let mut document = Document::default();
         for Handed { provider, document: said, .. } in handed {
-            match said {
-                Ok(said) => {
-                    if let Err(error) = document.tree.merge(&said.tree) {
-                        wrong.push(format!("user data ({provider}): {error}"));
-                        return wrong;
-                    }
-                    document.lines.extend(said.lines.clone());
-                }
-                Err(problem) => {
-                    wrong.push(format!("user data ({provider}): {problem}"));
-                    return wrong;
-                }
-            }
+            let of = |problem: String| format!("user data ({provider}): {problem}");
+            let said = said.as_ref().map_err(|problem| of(problem.clone()))?;
+            document.tree.merge(&said.tree).map_err(|error| of(error.to_string()))?;
+            document.lines.extend(said.lines.clone());
         }
         let (number, mut content) =
             history.first().map_or((0, Content::default()), |newest| (newest.number, newest.content.clone()));
@@ -200,15 +193,19 @@ impl Engine {
             |part: fn(&Handed) -> &str, between: &str| handed.iter().map(part).collect::<Vec<_>>().join(between);
         let provider = joined(|handed| &handed.provider, ", ");
         if !content.set_user_data(&provider, &joined(|handed| &handed.sha256, "+"), document) {
-            return wrong;
+            return Ok(());
         }
         let why = format!("user data ({provider})");
         let stored = Store::open(&self.folders.own())
             .and_then(|store| store.commit(number, content.clone(), BY, &why, Utc::now()));
-        let generation = stored.unwrap_or_else(|error| {
-            notes.push(format!("the user data could not be stored: {}", exit::causes(&error)));
-            Generation { number: number + 1, written: Utc::now(), by: BY.to_owned(), why, content }
-        });
+        let (generation, wrong) = match stored {
+            Ok(generation) => (generation, Ok(())),
+            // It counts for this boot, and is handed in again at the next.
+            Err(error) => {
+                let generation = Generation { number, written: Utc::now(), by: BY.to_owned(), why, content };
+                (generation, Err(format!("user data ({provider}) could not be stored: {}", exit::causes(&error))))
+            }
+        };
         history.insert(0, generation);
         wrong
     }

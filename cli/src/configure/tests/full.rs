@@ -62,6 +62,7 @@ fn a_node_whose_disk_is_full_after_an_upgrade_comes_up_with_its_settings() {
     let receipt = next.boot_receipt().unwrap();
     assert_eq!((node.said("etc/motd").unwrap(), receipt["outcome"].as_str()), ("a\n".into(), Some("applied")));
     assert!(receipt["notes"].to_string().contains("could not be stored"), "{receipt}");
+    assert!(node.said("run/issue.d/50-rocketos-settings.issue").unwrap().contains("could not be stored"));
     assert_eq!(next.standing().unwrap().settings.len(), 1);
     assert_eq!(next.change(&set(json!({"ntp": {"time-servers": ["a.example"]}}))).unwrap_err().kind(), Kind::Full);
     fs::remove_file(fill).unwrap();
