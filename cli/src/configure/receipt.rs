@@ -186,8 +186,9 @@ impl Receipt {
         let failed = self.steps.iter().find(|step| step.outcome == StepOutcome::Failed);
         let Some(Step { what, unit, said, .. }) = failed else { return "applying settings failed".to_owned() };
         let unit = unit.as_deref().map(|unit| format!(" {unit}")).unwrap_or_default();
-        let after = match self.outcome {
-            Outcome::PutBack => "what was there before is in force again",
+        let after = match (self.verb, self.outcome) {
+            (Verb::Boot, _) => return format!("{what}{unit} failed: {said}"),
+            (_, Outcome::PutBack) => "what was there before is in force again",
             _ => "not everything is as it was before: apply again",
         };
         format!("settings are not in force, because of {what}{unit}; {after}: {said}")

@@ -15,7 +15,10 @@ use rocketos_settings::{
 
 use super::{Complaint, Order, Services, Told};
 use crate::{
-    adapters::{journalctl, nft, quadlet, systemctl},
+    adapters::{
+        journalctl, nft, quadlet,
+        systemctl::{self, State},
+    },
     exit,
 };
 
@@ -90,11 +93,17 @@ impl Services for System {
             Order::Do(Action::RestartRunning(unit)) => if_it_runs(unit, "restart"),
             Order::Do(Action::Restart(unit)) => have(&["restart", "--", unit], Some(unit)).map(|()| Told::Done),
             Order::Do(Action::RestartContainer(unit)) => {
+                // How often it failed with other settings does not count; one that never failed has nothing to forget.
+                let _ = systemctl::have(&["reset-failed", "--", unit]);
                 have(&["restart", "--", unit], Some(unit))?;
                 thread::sleep(SETTLED);
                 came_up(unit)
             }
-            Order::Stop(unit) => have(&["stop", "--", unit], Some(unit)).map(|()| Told::Done),
+            Order::Stop(unit) => match state(unit)?.load.as_str() {
+                // podman made no unit of its file.
+                "not-found" => Ok(Told::Skipped("there is no such unit".to_owned())),
+                _ => have(&["stop", "--", unit], Some(unit)).map(|()| Told::Done),
+            },
             Order::StartLater(unit) => have(&["start", "--no-block", "--", unit], Some(unit)).map(|()| Told::Done),
         }
     }
@@ -116,8 +125,7 @@ fn with_last_words(said: String, unit: Option<&str>) -> String {
 
 /// An image need not have a service, nor start it: what nobody runs reads nothing.
 fn if_it_runs(unit: &str, verb: &str) -> Result<Told, String> {
-    let state = systemctl::state(unit).map_err(|error| exit::chain(&error))?;
-    match state.active.as_str() {
+    match state(unit)?.active.as_str() {
         // One that failed may come up with what it reads now.
         "failed" => have(&["restart", "--", unit], Some(unit))?,
         "inactive" | "" => return Ok(Told::Skipped("it does not run".to_owned())),
@@ -126,12 +134,57 @@ fn if_it_runs(unit: &str, verb: &str) -> Result<Told, String> {
     came_up(unit)
 }
 
+fn state(unit: &str) -> Result<State, String> {
+    systemctl::state(unit).map_err(|error| exit::chain(&error))
+}
+
 fn came_up(unit: &str) -> Result<Told, String> {
-    let state = systemctl::state(unit).map_err(|error| exit::chain(&error))?;
+    let state = state(unit)?;
+    match is_up(&state) {
+        true => Ok(Told::Done),
+        false => Err(with_last_words(format!("it is {} ({})", state.active, state.result), Some(unit))),
+    }
+}
+
+fn is_up(state: &State) -> bool {
     match state.active.as_str() {
-        "active" | "reloading" | "refreshing" => Ok(Told::Done),
+        "active" | "reloading" | "refreshing" => true,
         // It ran to its end.
-        "inactive" if state.result == "success" => Ok(Told::Done),
-        other => Err(with_last_words(format!("it is {other} ({})", state.result), Some(unit))),
+        "inactive" => state.result == "success",
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_unit_is_up_where_it_runs_or_ran_to_its_end() {
+        for (active, result, up) in [
+            ("active", "success", true),
+            ("reloading", "success", true),
+            ("inactive", "success", true),
+            ("inactive", "exit-code", false),
+            ("failed", "exit-code", false),
+            ("activating", "exit-code", false),
+            ("deactivating", "success", false),
+            ("", "", false),
+        ] {
+            let state = State { load: "loaded".to_owned(), active: active.to_owned(), result: result.to_owned() };
+            assert_eq!(is_up(&state), up, "{active} {result}");
+        }
+    }
+
+    #[test]
+    fn the_nodes_name_is_that_of_its_file() {
+        let root = tempfile::tempdir().unwrap();
+        let system = System::new(root.path());
+        assert!(matches!(system.set_hostname(), Ok(Told::Skipped(_))));
+        fs::create_dir(root.path().join("etc")).unwrap();
+        for name in ["\n".to_owned(), "x".repeat(NAME_BYTES + 1)] {
+            fs::write(root.path().join("etc/hostname"), name).unwrap();
+            assert!(system.set_hostname().unwrap_err().contains("at most 64 bytes"));
+        }
     }
 }
