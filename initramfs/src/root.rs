@@ -21,7 +21,7 @@ use rocketos_sys::{
     mount::{Access, MountOption, Right, attach, clone_tree_at, fd_path, forbid, mount_device, mount_virtual},
 };
 use rustix::{
-    fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, chmodat, mkdirat, openat2},
+    fs::{CWD, Mode, OFlags, ResolveFlags, mkdirat, openat2},
     io::Errno,
     mount::{UnmountFlags, unmount},
 };
@@ -44,7 +44,7 @@ const EXT4: &str = "ext4";
 const EXT4_MAGIC: (u64, [u8; 2]) = (1024 + 0x38, [0x53, 0xef]);
 /// Directories are for everybody to read: the overlay takes its mode from the upper layer.
 const UPPER_MODE: Mode = Mode::from_raw_mode(0o755);
-/// A folder for root alone.
+/// What is stored of settings has secrets in it.
 const PRIVATE_MODE: Mode = Mode::from_raw_mode(0o700);
 /// The overlay's own.
 const WORK_MODE: Mode = Mode::from_raw_mode(0o700);
@@ -227,14 +227,15 @@ pub fn mount_etc(
 /// settings, and says so.
 pub fn ensure_settings(sysroot: &OwnedFd, deployment: Option<DeploymentId>) {
     let Some(id) = deployment else { return };
-    let made = || -> Result<()> {
-        let path = layout::deployment_settings(&id);
-        ensure_beneath(sysroot, &path)?;
-        // Who stores secrets there wants it for itself.
-        chmodat(sysroot, path.as_str(), PRIVATE_MODE, AtFlags::empty()).with_context(|| format!("closing {path}"))
+    let made = || -> io::Result<()> {
+        let deployment = open_directory(sysroot, &layout::deployment_dir(&id), UNTRUSTED)?;
+        match mkdirat(&deployment, layout::deployment::SETTINGS, PRIVATE_MODE) {
+            Ok(()) | Err(Errno::EXIST) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     };
     if let Err(error) = made() {
-        console::warning(&format!("{error:#}"));
+        console::warning(&format!("making {}: {error}", layout::deployment_settings(&id)));
     }
 }
 
@@ -290,6 +291,25 @@ mod tests {
 
     fn open(path: &Path) -> OwnedFd {
         File::open(path).unwrap().into()
+    }
+
+    #[test]
+    fn makes_the_folder_of_settings_once_and_for_root_alone() {
+        let disk = tempfile::tempdir().unwrap();
+        let top = open(disk.path());
+        let id: DeploymentId = "ab".repeat(16).parse().unwrap();
+        let folder = disk.path().join(layout::deployment_settings(&id));
+        // Nothing is made of a deployment that is not there.
+        ensure_settings(&top, None);
+        ensure_settings(&top, Some(id));
+        assert!(fs::read_dir(disk.path()).unwrap().next().is_none());
+        fs::create_dir_all(folder.parent().unwrap()).unwrap();
+        ensure_settings(&top, Some(id));
+        fs::write(folder.join("0000000001.json"), "").unwrap();
+        ensure_settings(&top, Some(id));
+        assert!(folder.join("0000000001.json").exists());
+        let mode = std::os::unix::fs::MetadataExt::mode(&fs::metadata(&folder).unwrap());
+        assert_eq!(mode & 0o777, 0o700);
     }
 
     #[test]
