@@ -38,6 +38,7 @@ const VIOLATIONS: &[&str] = &[
     "(allow service_t settings_t (process (transition)))",
     "(allow container_t settings_t (process (transition)))",
     "(allow settings_t settings_state_t (file (execute)))",
+    "(allow settings_t updater_t (process (transition)))",
     // Disks as they are.
     "(allow container_t device_t (blk_file (read)))",
     "(allow spc_t container_file_t (blk_file (open)))",
