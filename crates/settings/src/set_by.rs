@@ -3,15 +3,17 @@
 use std::{fmt, path::PathBuf};
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Who set a key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", tag = "layer")]
 pub enum SetBy {
     /// A file of the image, or of the administrator of this boot.
     File {
         /// Its path on the node.
+        #[schemars(with = "String")]
         path: PathBuf,
     },
     /// What is known of the machine at this boot.
@@ -33,6 +35,7 @@ pub enum SetBy {
         /// Who.
         by: String,
         /// When.
+        #[schemars(extend("format" = "date-time"), with = "String")]
         at: DateTime<Utc>,
     },
 }
