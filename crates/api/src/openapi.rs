@@ -217,6 +217,11 @@ mod tests {
         let (all, mut seen) = (value(), 0);
         look(&all, &all, &mut seen);
         assert!(seen > 50, "{seen}");
+        // schemars numbers types of one name.
+        let schemas = all["components"]["schemas"].as_object().unwrap();
+        let numbered: Vec<_> =
+            schemas.keys().filter(|name| name.ends_with(|last: char| last.is_ascii_digit())).collect();
+        assert!(numbered.is_empty(), "two types have one name: {numbered:?}");
     }
 
     #[test]

@@ -189,11 +189,11 @@ impl Places {
     fn take(&self, uid: u32) -> Option<Place> {
         let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let all: usize = taken.values().sum();
-        let own = taken.entry(uid).or_default();
-        if all >= limits::CONNECTIONS || (uid != 0 && *own >= limits::CONNECTIONS_OF_ONE) {
+        let own = taken.get(&uid).copied().unwrap_or(0);
+        if all >= limits::CONNECTIONS || (uid != 0 && own >= limits::CONNECTIONS_OF_ONE) {
             return None;
         }
-        *own += 1;
+        taken.insert(uid, own + 1);
         Some(Place { places: self.clone(), uid })
     }
 }

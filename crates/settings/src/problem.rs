@@ -13,6 +13,7 @@ pub const PROBLEMS: usize = 64;
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schemars(rename = "Wrong")]
 pub struct Problem {
     /// The key; absent where it concerns a document as a whole.
     #[serde(skip_serializing_if = "Option::is_none", default)]
