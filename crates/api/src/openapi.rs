@@ -87,7 +87,7 @@ fn describe(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
             "in": "header",
             "description": "The generation that the change is made to, as ETag has it; where another counts by now, nothing is \
                 changed. Without it the change is made to whatever counts.",
-            "schema": { "type": "string", "pattern": "^(\\*|\"?[0-9]{1,10}\"?)$" },
+            "schema": { "type": "string", "pattern": "^(\\*|[0-9]{1,10}|\"[0-9]{1,10}\")$" },
         }));
     }
     let mut described = json!({
@@ -122,7 +122,7 @@ fn path_parameter(name: &str) -> Value {
     let (description, schema) = match name {
         "number" => ("The generation.", json!({ "type": "integer", "minimum": 1, "maximum": 9_999_999_999_u64 })),
         "id" => ("The transaction.", json!({ "type": "string", "pattern": "^[A-Za-z0-9]{16}$" })),
-        _ => ("Its name.", json!({ "type": "string", "pattern": "^[a-z-]{1,32}$" })),
+        _ => ("Its name.", json!({ "type": "string", "enum": ["boot"] })),
     };
     json!({ "name": name, "in": "path", "required": true, "description": description, "schema": schema })
 }

@@ -161,8 +161,9 @@ pub(crate) struct Changing {
     /// Only say what would come of it.
     #[serde(default)]
     dry_run: Option<bool>,
-    /// Why, in a line of at most 200 characters; history keeps it.
+    /// Why, in a line; history keeps it.
     #[serde(default)]
+    #[schemars(extend("maxLength" = WORDS_CHARS, "pattern" = r"^[^\u0000-\u001f\u007f-\u009f]*$"))]
     why: Option<String>,
 }
 

@@ -36,6 +36,8 @@ pub enum Kind {
     TooLarge,
     /// Not JSON.
     MediaType,
+    /// As many as there may be.
+    TooMany,
     /// Settings that are none.
     Invalid,
     /// A service did not take the settings; those before are in force again.
@@ -60,7 +62,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Malformed,
         Self::NotPermitted,
         Self::NotFound,
@@ -71,6 +73,7 @@ impl Kind {
         Self::Stale,
         Self::TooLarge,
         Self::MediaType,
+        Self::TooMany,
         Self::Invalid,
         Self::NotApplied,
         Self::Refused,
@@ -97,6 +100,7 @@ impl Kind {
             Self::Stale => ("stale", 412, "Another generation counts by now"),
             Self::TooLarge => ("too-large", 413, "That is more than is taken"),
             Self::MediaType => ("media-type", 415, "Bodies are JSON"),
+            Self::TooMany => ("too-many", 429, "There are as many as there may be"),
             Self::Invalid => ("invalid", 422, "The settings are wrong"),
             Self::NotApplied => ("not-applied", 422, "The settings were not applied; those before are in force"),
             Self::Refused => ("refused", 422, "The image is refused"),

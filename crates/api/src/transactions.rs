@@ -61,7 +61,7 @@ impl Transactions {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.folder).map_err(doing)?;
         if self.forget_old().map_err(doing)? >= limits::TRANSACTIONS {
             let most = limits::TRANSACTIONS;
-            return Err(Problem::new(Kind::Crowded, format!("{most} transactions are open: commit or drop one")));
+            return Err(Problem::new(Kind::TooMany, format!("{most} transactions are open: commit or drop one")));
         }
         let mut file = tempfile::Builder::new()
             .prefix("")
@@ -221,7 +221,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let all = Transactions::at(folder.path());
         let ids: Vec<String> = (0..limits::TRANSACTIONS).map(|_| all.open(0).unwrap().id).collect();
-        assert_eq!(all.open(0).unwrap_err().kind, Kind::Crowded);
+        assert_eq!(all.open(0).unwrap_err().kind, Kind::TooMany);
         let old = SystemTime::now() - limits::TRANSACTION_AGE - Duration::from_secs(9);
         let path = folder.path().join(format!("{}.json", ids[0]));
         File::options().write(true).open(&path).unwrap().set_modified(old).unwrap();

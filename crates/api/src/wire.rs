@@ -279,8 +279,8 @@ pub struct Difference {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Unset {
     /// Each with all below it, as TOML writes keys: `kernel.sysctl."vm.max_map_count"`.
-    #[schemars(with = "Vec<String>", extend("minItems" = 1, "maxItems" = crate::limits::UNSET_KEYS))]
-    pub keys: Vec<Key>,
+    #[schemars(extend("minItems" = 1, "maxItems" = crate::limits::UNSET_KEYS))]
+    pub keys: Vec<String>,
 }
 
 /// A transaction that was opened.

@@ -253,7 +253,7 @@ fn answers_are_as_the_description_says() {
         ("GET", "/v1/reports/boot", "/v1/reports/{name}"),
         ("GET", "/v1/host-containers", "/v1/host-containers"),
         ("POST", "/v1/update/prepare", "/v1/update/prepare"),
-        ("POST", "/v1/update/refresh", "/v1/update/refresh"),
+        ("POST", "/v1/update/deactivate", "/v1/update/deactivate"),
         ("POST", "/v1/rollback?to=0a", "/v1/rollback"),
     ] {
         let answer = node.ask(method, path, (method == "PATCH").then(|| json!({"motd": "b"})));
@@ -287,8 +287,8 @@ fn requests_of_every_wrong_kind_are_refused_and_the_service_goes_on() {
         (whole("GET", "/v1/other", "\r\n"), 404),
         (whole("GET", "/v1/settings/", "\r\n"), 404),
         (whole("GET", "/v1/../v1/settings", "\r\n"), 404),
-        (whole("GET", "/v1/settings?prefix=", "\r\n"), 400),
-        (whole("GET", "/v1/settings?prefix=a..b", "\r\n"), 400),
+        (whole("GET", "/v1/settings?prefix=", "\r\n"), 404),
+        (whole("GET", "/v1/settings?prefix=a..b", "\r\n"), 404),
         (whole("GET", "/v1/settings?origins=perhaps", "\r\n"), 400),
         (whole("GET", "/v1/settings?origins=true&origins=false", "\r\n"), 400),
         (whole("GET", "/v1/settings?%ff%fe=1", "\r\n"), 400),
@@ -313,7 +313,7 @@ fn requests_of_every_wrong_kind_are_refused_and_the_service_goes_on() {
         (whole("PATCH", "/v1/settings", &format!("{json}Content-Length: 99999999999\r\n\r\n{{")), 413),
         (whole("POST", "/v1/settings/unset", &format!("{json}Content-Length: 11\r\n\r\n{{\"keys\":[]}}")), 400),
         (whole("POST", "/v1/settings/unset", &format!("{json}Content-Length: 2\r\n\r\n{{}}")), 400),
-        (whole("POST", "/v1/settings/unset", &format!("{json}Content-Length: 15\r\n\r\n{{\"keys\":[\"a..\"]}}")), 400),
+        (whole("POST", "/v1/settings/unset", &format!("{json}Content-Length: 16\r\n\r\n{{\"keys\":[\"a..\"]}}")), 422),
         (whole("GET", "/v1/status", &format!("{many}\r\n")), 431),
         (whole("GET", &format!("/v1/{}", "a".repeat(limits::HEAD_BYTES)), "\r\n"), 431),
         ("GET /v1/status HTTP/1.1\r\nConn ection: x\r\n\r\n".to_owned(), 400),
@@ -469,11 +469,11 @@ fn listeners_hear_of_changes_by_anybody_and_of_updates() {
     node.store().commit(1, content, "another", "", chrono::Utc::now()).unwrap();
     until(&|heard| heard.contains(&Event::Settings { generation: 2 }));
     node.ask("POST", "/v1/update/prepare", None);
-    node.ask("POST", "/v1/update/refresh", None);
+    node.ask("POST", "/v1/update/deactivate", None);
     let heard = until(&|heard| {
-        heard
-            .iter()
-            .any(|event| matches!(event, Event::Update { step, state, .. } if step == "refresh" && state == "failed"))
+        heard.iter().any(
+            |event| matches!(event, Event::Update { step, state, .. } if step == "deactivate" && state == "failed"),
+        )
     });
     let states: Vec<String> = heard
         .iter()
@@ -482,7 +482,7 @@ fn listeners_hear_of_changes_by_anybody_and_of_updates() {
             _ => None,
         })
         .collect();
-    assert_eq!(states, ["prepare began", "prepare progress", "prepare done", "refresh began", "refresh failed"]);
+    assert_eq!(states, ["prepare began", "prepare progress", "prepare done", "deactivate began", "deactivate failed"]);
     let generations = heard.iter().filter(|event| matches!(event, Event::Settings { .. })).count();
     assert_eq!(generations, 3, "{heard:?}");
 }

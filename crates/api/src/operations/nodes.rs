@@ -72,6 +72,7 @@ pub(super) const ALL: &[Operation] = &[
 struct Back {
     /// To which deployment, by the beginning of its id.
     #[serde(default)]
+    #[schemars(extend("pattern" = "^[0-9A-Fa-f]+$"))]
     to: Option<String>,
 }
 

@@ -1,6 +1,6 @@
 //! Settings: what is in force, changes of it, what was before.
 
-use rocketos_settings::{Key, SHOWN, Schema, Tree};
+use rocketos_settings::{Key, SHOWN, Schema, Tree, TreeError};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -105,8 +105,7 @@ pub(super) const ALL: &[Operation] = &[
 struct Showing {
     /// Only this key and all below it.
     #[serde(default)]
-    #[schemars(with = "Option<String>")]
-    prefix: Option<Key>,
+    prefix: Option<String>,
     /// Say who set each key.
     #[serde(default)]
     origins: Option<bool>,
@@ -147,8 +146,10 @@ struct Applying {
 
 fn show(asked: &Asked) -> Result<Answer, Problem> {
     let Showing { prefix, origins } = asked.query()?;
+    let none = |why: String| Problem::new(Kind::NotFound, why);
+    let prefix = prefix.map(|text| text.parse::<Key>()).transpose().map_err(|error| none(error.to_string()))?;
     if let Some(refusal) = prefix.as_ref().and_then(|prefix| Schema::get().refusal(prefix)) {
-        return Err(Problem::new(Kind::NotFound, refusal));
+        return Err(none(refusal));
     }
     let standing = asked.shared.node.standing()?;
     let mut tree = Tree::default();
@@ -219,7 +220,8 @@ pub(super) fn keys(asked: &Asked) -> Result<Vec<Key>, Problem> {
     if keys.len() > limits::UNSET_KEYS {
         return Err(Problem::new(Kind::TooLarge, format!("at most {} keys are unset at once", limits::UNSET_KEYS)));
     }
-    Ok(keys)
+    let parsed: Result<Vec<Key>, _> = keys.iter().map(|key| key.parse()).collect();
+    parsed.map_err(|error| Problem::from(TreeError::from(error)))
 }
 
 /// Has the node do it, and tells whoever listens.

@@ -17,7 +17,7 @@ pub(super) const ALL: &[Operation] = &[
         query: whole::<Nothing>,
         status: 201,
         says: Says::Json(of::<Opened>),
-        problems: &[Kind::Full],
+        problems: &[Kind::TooMany, Kind::Full],
         ..change("openTransaction", "/v1/transactions", "Opens a transaction.", Run::Work(open))
     },
     Operation {
