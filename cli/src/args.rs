@@ -6,6 +6,7 @@ mod keys;
 mod release;
 mod report;
 mod selinux;
+mod settings;
 
 use std::path::PathBuf;
 
@@ -17,6 +18,7 @@ pub use keys::*;
 pub use release::*;
 pub use report::*;
 pub use selinux::*;
+pub use settings::*;
 
 /// Installs, upgrades, proves and rolls back Rocket OS.
 #[derive(Debug, Parser)]
@@ -66,6 +68,11 @@ pub enum Verb {
     /// Draw what happened.
     #[command(subcommand)]
     Report(Report),
+    /// Say and change what this node is to be.
+    #[command(subcommand)]
+    Settings(Settings),
+    /// Ask this node's API as programs do.
+    Api(Api),
     /// Publish releases.
     #[command(subcommand)]
     Release(Release),
@@ -442,4 +449,6 @@ pub enum Internal {
     WatchVerity,
     /// Do what the client on standard input asks.
     Serve,
+    /// Serve the API on the socket that is standard input.
+    Api,
 }

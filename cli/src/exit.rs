@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use rocketos_api::{Kind, Problem};
 use rocketos_boot::BootError;
 use rocketos_deploy::DeployError;
 use rocketos_model::DeploymentId;
@@ -9,30 +10,30 @@ use rocketos_oci::OciError;
 use rocketos_store::StoreError;
 use rocketos_trust::{PolicyError, Refused};
 
-use crate::{bring::NotTheRelease, health::Unhealthy, pull::Unbootable};
+use crate::{api::NoApi, bring::NotTheRelease, health::Unhealthy, pull::Unbootable};
 
 /// Something failed that no other code names.
 const FAILED: u8 = 1;
-/// Another rocketctl is at work (sysexits.h, EX_TEMPFAIL).
+/// Another rocketctl is at work, or was faster (sysexits.h, EX_TEMPFAIL).
 const LOCKED: u8 = 75;
 /// A disk is full (sysexits.h, EX_CANTCREAT).
 const FULL: u8 = 73;
-/// What arrived is not what was named: a digest, a seal (sysexits.h, EX_DATAERR).
+/// What arrived is not what was named: a digest, a seal; or settings are wrong (sysexits.h, EX_DATAERR).
 const REFUSED: u8 = 65;
-/// The registry could not be reached or did not answer (sysexits.h, EX_UNAVAILABLE).
+/// The registry, or the API, could not be reached or did not answer (sysexits.h, EX_UNAVAILABLE).
 const UNAVAILABLE: u8 = 69;
 /// A required health check did not pass (sysexits.h, EX_SOFTWARE).
 const UNHEALTHY: u8 = 70;
 /// Something on the disk is damaged and was not mended (sysexits.h, EX_IOERR).
 const DAMAGED: u8 = 74;
-/// The policy does not allow the image, or cannot be read and so allows none (sysexits.h, EX_NOPERM).
+/// The policy does not allow the image, or cannot be read and so allows none; or who asks may not (sysexits.h, EX_NOPERM).
 const NOT_ALLOWED: u8 = 77;
 
 /// What the codes mean, for `--help`.
-pub const HELP: &str = "Exit codes: 0 done; 1 failed; 2 wrong usage; 65 the image is not what it should be; \
-69 the registry does not answer; 70 a required health check did not pass; 73 a disk is full; \
-74 something on the disk is damaged; 75 another rocketctl is at work; \
-77 the policy does not allow the image.";
+pub const HELP: &str = "Exit codes: 0 done; 1 failed; 2 wrong usage; 65 the image is not what it should be, or settings are wrong; \
+69 the registry or the API does not answer; 70 a required health check did not pass; 73 a disk is full; \
+74 something on the disk is damaged; 75 another rocketctl is at work, or was faster; \
+77 the policy does not allow the image, or this to who asks.";
 
 /// What a scrub could not mend.
 #[derive(Debug, thiserror::Error)]
@@ -80,7 +81,39 @@ fn join<'a>(causes: impl Iterator<Item = &'a (dyn std::error::Error + 'static)>)
 
 /// The code for an error.
 pub fn code(error: &anyhow::Error) -> ExitCode {
-    ExitCode::from(error.chain().find_map(of_cause).unwrap_or(FAILED))
+    ExitCode::from(number(error))
+}
+
+fn number(error: &anyhow::Error) -> u8 {
+    error.chain().find_map(of_cause).unwrap_or(FAILED)
+}
+
+/// What an error is to who asks by the API.
+pub fn kind_of(error: &anyhow::Error) -> Kind {
+    kind(number(error))
+}
+
+/// What a verb's exit code is to who asks by the API.
+pub fn kind(code: u8) -> Kind {
+    match code {
+        LOCKED => Kind::Busy,
+        FULL => Kind::Full,
+        REFUSED | NOT_ALLOWED => Kind::Refused,
+        UNAVAILABLE => Kind::Unreachable,
+        _ => Kind::Failed,
+    }
+}
+
+/// The code for what the API says.
+fn of_problem(kind: Kind) -> Option<u8> {
+    match kind {
+        Kind::Full => Some(FULL),
+        Kind::Locked | Kind::Busy | Kind::Stale | Kind::TooMany | Kind::Crowded => Some(LOCKED),
+        Kind::Malformed | Kind::TooLarge | Kind::MediaType | Kind::Invalid | Kind::Refused => Some(REFUSED),
+        Kind::NotPermitted => Some(NOT_ALLOWED),
+        Kind::Unreachable => Some(UNAVAILABLE),
+        _ => None,
+    }
 }
 
 fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
@@ -98,6 +131,12 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     }
     if cause.is::<Refused>() || cause.is::<PolicyError>() {
         return Some(NOT_ALLOWED);
+    }
+    if cause.is::<NoApi>() {
+        return Some(UNAVAILABLE);
+    }
+    if let Some(problem) = cause.downcast_ref::<Problem>() {
+        return of_problem(problem.kind);
     }
     if let Some(error) = cause.downcast_ref::<BootError>() {
         return error.is_full().then_some(FULL);

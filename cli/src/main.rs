@@ -2,6 +2,7 @@
 
 mod adapters;
 mod advance;
+mod api;
 mod args;
 mod automatic;
 mod bring;

@@ -10,7 +10,8 @@ mod domain;
 mod protocol;
 mod service;
 
-pub use client::ask;
+pub use client::{Done, Unanswered, ask, have_done};
+pub use domain::{Asks, asked_by};
 pub use service::serve;
 
 use crate::args::{Kargs, Keys, Progress, Verb};
@@ -39,6 +40,8 @@ fn is_changed_by(verb: &Verb) -> bool {
         | Verb::Image(_)
         | Verb::Report(_)
         | Verb::Release(_)
+        | Verb::Settings(_)
+        | Verb::Api(_)
         | Verb::Keys(_)
         | Verb::Kargs(_)
         | Verb::Completions { .. }

@@ -21,6 +21,7 @@ pub fn run(verb: &Internal) -> anyhow::Result<()> {
         Internal::Deadline => health::deadline(),
         Internal::Stranded => health::stranded(),
         Internal::Update => update(),
+        Internal::Api => crate::api::serve(),
         Internal::Serve => crate::updater::serve(),
         Internal::WatchVerity => crate::watch::run(),
         Internal::Firewall => firewall::load_all(),

@@ -1,5 +1,6 @@
 //! One file per verb.
 
+mod api;
 mod completions;
 mod firewall;
 mod firmware;
@@ -17,10 +18,12 @@ mod report;
 mod rollback;
 mod scrub;
 mod selinux;
+mod settings;
 mod status;
 mod verify;
 
 pub use prune::report as report_pruned;
+pub use status::document as status_document;
 
 use crate::args::{Args, Verb};
 
@@ -39,6 +42,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Verb::Firewall(verb) => firewall::run(&verb),
         Verb::Scrub(verb) => scrub::run(&verb),
         Verb::Verify(verb) => verify::run(&verb),
+        Verb::Settings(verb) => settings::run(&verb),
+        Verb::Api(verb) => api::run(&verb),
         Verb::Selinux(verb) => selinux::run(&verb),
         Verb::Image(verb) => image::run(&verb),
         Verb::Report(verb) => report::run(&verb),

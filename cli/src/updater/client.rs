@@ -12,6 +12,9 @@ use super::{SOCKET, domain, is_changed_by, progress_of};
 use crate::args::Args;
 use crate::output::Reporter;
 
+/// Bytes of what a verb may say to who does not show it.
+const SAID: usize = 16 << 20;
+
 /// The option that the client serves itself.
 const PROGRESS_FD: &str = "--progress-fd";
 
@@ -41,6 +44,69 @@ pub fn ask(args: &Args) -> anyhow::Result<Option<ExitCode>> {
         reporter.finish();
     }
     Ok(Some(ExitCode::from(code)))
+}
+
+/// What a verb came to that somebody else had done.
+#[derive(Debug, Default)]
+pub struct Done {
+    /// Its exit code.
+    pub code: u8,
+    /// What it printed.
+    pub out: String,
+    /// What it said besides.
+    pub err: String,
+}
+
+/// Why the updater was not asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Unanswered {
+    /// It is not there.
+    #[error("the updater, which changes this node, is not asked: nothing listens at {SOCKET}")]
+    Nobody,
+    /// It broke off.
+    #[error(transparent)]
+    Failed(#[from] anyhow::Error),
+}
+
+/// Has the updater do a verb; `hear` is told of its progress, where it is one that shows any.
+///
+/// # Errors
+/// When the updater is not there or broke off. What the verb came to is no error.
+pub fn have_done(arguments: &[&str], hear: Option<&dyn Fn(serde_json::Value)>) -> Result<Done, Unanswered> {
+    let connection = match UnixStream::connect(SOCKET) {
+        Ok(connection) => connection,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
+            return Err(Unanswered::Nobody);
+        }
+        Err(error) => {
+            return Err(Unanswered::Failed(anyhow!(error).context(format!("asking the updater at {SOCKET}"))));
+        }
+    };
+    let request = Request {
+        arguments: arguments.iter().map(|word| (*word).to_owned()).collect(),
+        directory: "/".into(),
+        environment: Default::default(),
+        progress: hear.is_some(),
+    };
+    (&connection).write_all(&protocol::line(&request)?).context("asking the updater")?;
+    let mut answers = BufReader::new(&connection);
+    let mut done = Done::default();
+    while let Some(answer) = protocol::next(&mut answers, protocol::ANSWER)? {
+        match answer {
+            Answer::Out(text) => done.out += &text,
+            Answer::Err(text) => done.err += &text,
+            Answer::Progress(event) => {
+                if let Some(hear) = hear {
+                    hear(event);
+                }
+            }
+            Answer::End(code) => return Ok(Done { code, ..done }),
+        }
+        if done.out.len() + done.err.len() > SAID {
+            return Err(anyhow!("the updater says more than {SAID} bytes").into());
+        }
+    }
+    Err(anyhow!("the updater left without an answer").into())
 }
 
 /// Shows answers up to the last.

@@ -1,6 +1,6 @@
 //! SELinux's word: which domain this process is in, and whether who asks may.
 
-use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::ptr;
 
@@ -24,22 +24,53 @@ pub(super) fn admit(connection: &UnixStream) -> anyhow::Result<()> {
     ensure!(peer.uid.is_root(), "only root changes a node; user {} asks", peer.uid.as_raw());
     let own = current().filter(|own| own.type_ == UPDATER);
     let own = own.with_context(|| format!("the updater is not in its domain, {UPDATER}"))?;
-    // What the library cannot ask is not allowed, lest a mount that hides the policy opens the door.
-    ensure!(selinux::kernel_support() != KernelSupport::Unsupported, "the SELinux policy cannot be asked");
-    let asks =
-        SecurityContext::of_peer_socket(&connection.as_raw_fd(), true).context("asking for the peer's domain")?;
-    let (class, permission) = ASKED;
-    let may =
-        asks.check_access(&own.context, class, permission, ptr::null_mut()).context("asking the SELinux policy")?;
-    let who = text(&asks).unwrap_or_default();
-    ensure!(may, "the SELinux policy does not let {who} change a node");
+    let Asks { who, may } = own.asked_by(connection.as_fd(), [ASKED])?;
+    ensure!(may == [true], "the SELinux policy does not let {who} change a node");
     Ok(())
+}
+
+/// Who is at the other end of a connection, and what the policy lets them do with a service.
+pub struct Asks<const N: usize> {
+    /// In which context.
+    pub who: String,
+    /// For each that was asked for.
+    pub may: [bool; N],
+}
+
+/// What the policy lets who is at the other end of a connection do with this process's service, for each permission of the class
+/// `service`; none where there is no SELinux.
+pub fn asked_by<const N: usize>(
+    connection: BorrowedFd<'_>,
+    permissions: [&'static str; N],
+) -> anyhow::Result<Option<Asks<N>>> {
+    let asked = permissions.map(|permission| (ASKED.0, permission));
+    current().map(|own| own.asked_by(connection, asked)).transpose()
 }
 
 /// This process's context.
 struct Own {
     context: SecurityContext<'static>,
     type_: String,
+}
+
+impl Own {
+    fn asked_by<const N: usize>(
+        &self,
+        connection: BorrowedFd<'_>,
+        asked: [(&'static str, &'static str); N],
+    ) -> anyhow::Result<Asks<N>> {
+        // What the library cannot ask is not allowed, lest a mount that hides the policy opens the door.
+        ensure!(selinux::kernel_support() != KernelSupport::Unsupported, "the SELinux policy cannot be asked");
+        let asks =
+            SecurityContext::of_peer_socket(&connection.as_raw_fd(), true).context("asking for the peer's domain")?;
+        let mut may = [false; N];
+        for (may, (class, permission)) in may.iter_mut().zip(asked) {
+            *may = asks
+                .check_access(&self.context, class, permission, ptr::null_mut())
+                .context("asking the SELinux policy")?;
+        }
+        Ok(Asks { who: text(&asks).unwrap_or_default(), may })
+    }
 }
 
 /// None where there is no SELinux.

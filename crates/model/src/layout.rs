@@ -161,6 +161,10 @@ pub mod node {
     pub const SCRUB_ANEW: &str = "/run/rocketos/scrub-anew";
     /// What applying settings came to, and whose turn it is.
     pub const SETTINGS: &str = "/run/rocketos/settings";
+    /// Changes of settings that somebody collects.
+    pub const TRANSACTIONS: &str = "/run/rocketos/settings/transactions";
+    /// Where the API is asked.
+    pub const API_SOCKET: &str = "/run/rocketos/api.sock";
     /// What settings placed in /etc and /run, with what was there before; of the life of /etc.
     pub const PLACED: &str = "/etc/rocketos/settings";
 }

@@ -1,0 +1,206 @@
+//! What the API asks of a node, done by the engine of settings, by what `status` and `health` read, and by the updater.
+
+use std::sync::OnceLock;
+
+use anyhow::Context as _;
+use rocketos_api::{
+    Kind, Node, Problem,
+    node::{Change, Hear, How},
+    wire::{Changed, Locked, Past, Receipt, Standing, Step},
+};
+use rocketos_deploy::{self as deploy, roles};
+use rocketos_health::Report;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+use crate::{
+    adapters::systemctl,
+    commands, configure,
+    configure::{ConfigureError, Engine, Undo},
+    exit, health, report,
+    updater::{self, Done, Unanswered},
+};
+
+/// The report that there is.
+const BOOT: &str = "boot";
+
+/// This node. Its engine is opened when it is needed first: a machine without one still says how it is.
+#[derive(Default)]
+pub(super) struct ThisNode {
+    engine: OnceLock<Engine>,
+}
+
+impl ThisNode {
+    /// One whose engine is open.
+    #[cfg(test)]
+    pub(super) fn of(engine: Engine) -> Self {
+        Self { engine: OnceLock::from(engine) }
+    }
+
+    fn engine(&self) -> Result<&Engine, Problem> {
+        if let Some(engine) = self.engine.get() {
+            return Ok(engine);
+        }
+        let opened = Engine::open().map_err(of_engine)?;
+        Ok(self.engine.get_or_init(|| opened))
+    }
+}
+
+impl Node for ThisNode {
+    fn standing(&self) -> Result<Standing, Problem> {
+        told(&self.engine()?.standing().map_err(of_engine)?)
+    }
+
+    fn history(&self) -> Result<Vec<Past>, Problem> {
+        told(&self.engine()?.history().map_err(of_engine)?)
+    }
+
+    fn diff(&self, from: u64, to: u64) -> Result<Vec<Changed>, Problem> {
+        told(&self.engine()?.diff(from, to).map_err(of_engine)?)
+    }
+
+    fn change(&self, change: &Change, how: &How) -> Result<Receipt, Problem> {
+        let change = configure::Change {
+            set: change.set.clone(),
+            unset: change.unset.clone(),
+            if_match: how.base,
+            who: how.by.clone(),
+            why: how.why.clone(),
+            dry_run: how.dry_run,
+        };
+        told(&self.engine()?.change(&change).map_err(of_engine)?)
+    }
+
+    fn undo(&self, to: Option<u64>, how: &How) -> Result<Receipt, Problem> {
+        let undo = Undo { to, if_match: how.base, who: how.by.clone(), dry_run: how.dry_run };
+        told(&self.engine()?.undo(&undo).map_err(of_engine)?)
+    }
+
+    fn apply(&self, by: &str, dry_run: bool) -> Result<Receipt, Problem> {
+        told(&self.engine()?.apply(by, dry_run).map_err(of_engine)?)
+    }
+
+    fn lock(&self, by: &str) -> Result<Locked, Problem> {
+        told(&self.engine()?.lock(by).map_err(of_engine)?)
+    }
+
+    fn status(&self) -> Result<Value, Problem> {
+        commands::status_document().map_err(of_error)
+    }
+
+    fn health(&self) -> Result<Option<Report>, Problem> {
+        Ok(health::newest())
+    }
+
+    fn report(&self, name: &str) -> Result<Option<Value>, Problem> {
+        let boot = || -> anyhow::Result<Value> {
+            serde_json::from_str(&report::boot(0)?.document()?).context("reading the numbers")
+        };
+        (name == BOOT).then(boot).transpose().map_err(of_error)
+    }
+
+    fn update(&self, step: Step, hear: Hear<'_>) -> Result<Value, Problem> {
+        match step {
+            Step::Refresh => updated(&["upgrade", "--check", "--json"], Some(hear)),
+            Step::Prepare => updated(&["upgrade", "--download-only", "--json"], Some(hear)),
+            Step::Activate => {
+                let node = deploy::Node::running().map_err(|error| of_error(error.into()))?;
+                if node.downloaded().map_err(|error| of_error(error.into()))?.is_none() {
+                    return Err(Problem::new(Kind::NothingToDo, "nothing was brought that could boot: prepare first"));
+                }
+                // What the updater does next waits for nobody who has the store open.
+                drop(node);
+                updated(&["upgrade", "--from-downloaded", "--json"], Some(hear))
+            }
+            Step::Deactivate => {
+                let booted = booted()?;
+                updated(&["rollback", "--to", &booted, "--json"], None)
+            }
+            Step::Reboot => {
+                systemctl::reboot().map_err(of_error)?;
+                Ok(json!({ "rebooting": true }))
+            }
+        }
+    }
+
+    fn rollback(&self, to: Option<&str>) -> Result<Value, Problem> {
+        match to {
+            Some(to) => updated(&["rollback", "--to", to, "--json"], None),
+            None => updated(&["rollback", "--json"], None),
+        }
+    }
+
+    fn generation(&self) -> Result<u64, Problem> {
+        Ok(self.standing()?.generation)
+    }
+}
+
+/// The deployment that runs.
+fn booted() -> Result<String, Problem> {
+    let of_disk = |error: deploy::DeployError| of_error(error.into());
+    let node = deploy::Node::running().map_err(of_disk)?;
+    let booted = roles(&node).map_err(of_disk)?.booted;
+    let none = || Problem::new(Kind::NothingToDo, "what runs is no deployment");
+    Ok(booted.ok_or_else(none)?.id.to_string())
+}
+
+/// Has the updater do a verb, and reads the document that it prints.
+fn updated(arguments: &[&str], hear: Option<Hear<'_>>) -> Result<Value, Problem> {
+    let pass = |event| {
+        if let Some(hear) = hear {
+            hear(event);
+        }
+    };
+    let done = updater::have_done(arguments, hear.is_some().then_some(&pass));
+    let done = done.map_err(|error| match error {
+        Unanswered::Nobody => Problem::new(Kind::NotYet, error.to_string()),
+        Unanswered::Failed(error) => of_error(error),
+    })?;
+    came_to(&done)
+}
+
+/// What a verb came to: its document, or what its exit code means.
+fn came_to(done: &Done) -> Result<Value, Problem> {
+    if done.code == 0 {
+        return serde_json::from_str(&done.out)
+            .map_err(|error| Problem::new(Kind::Failed, format!("what the updater said is no document: {error}")));
+    }
+    let said = done.err.trim().trim_start_matches("rocketctl: ");
+    let detail = if said.is_empty() { format!("the updater ended with {}", done.code) } else { said.to_owned() };
+    Err(Problem::new(exit::kind(done.code), detail))
+}
+
+/// A document of the engine's as the API has it: both are of one form, which a test holds together.
+fn told<T: DeserializeOwned>(document: &impl Serialize) -> Result<T, Problem> {
+    let read = serde_json::to_value(document).and_then(serde_json::from_value);
+    read.map_err(|error| Problem::new(Kind::Failed, format!("writing the answer: {error}")))
+}
+
+fn of_error(error: anyhow::Error) -> Problem {
+    Problem::new(exit::kind_of(&error), exit::chain(&error))
+}
+
+fn of_engine(error: ConfigureError) -> Problem {
+    use configure::{Kind as Of, Outcome};
+    let kind = match (error.kind(), error.receipt()) {
+        (_, Some(receipt)) if receipt.outcome == Outcome::Failed => Kind::NotPutBack,
+        (Of::Invalid | Of::Refused, _) => Kind::Invalid,
+        (Of::Stale, _) => Kind::Stale,
+        (Of::NoSuch, _) => Kind::NotFound,
+        (Of::Locked, _) => Kind::Locked,
+        (Of::Failed, _) => Kind::NotApplied,
+        (Of::Full, _) => Kind::Full,
+        (Of::System, _) => Kind::Failed,
+    };
+    let receipt = error.receipt().and_then(|receipt| told::<Receipt>(receipt).ok()).map(Box::new);
+    match error {
+        ConfigureError::Invalid(problems) => Problem::invalid(&problems),
+        ConfigureError::Value(error) => error.into(),
+        ConfigureError::Store(error) => error.into(),
+        error => Problem { receipt, ..Problem::new(kind, exit::causes(&error)) },
+    }
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;
