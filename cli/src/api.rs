@@ -31,11 +31,15 @@ pub fn serve() -> anyhow::Result<()> {
         transactions: layout::node::TRANSACTIONS.into(),
         patience: Patience::default(),
     };
-    runtime()?.block_on(async {
+    let runtime = runtime()?;
+    let served = runtime.block_on(async {
         let listener = tokio::net::UnixListener::from_std(listener).context("taking the socket")?;
         let mut told = signal(SignalKind::terminate()).context("waiting for a signal")?;
         service.serve(listener, async { _ = told.recv().await }).await.context("serving the API")
-    })
+    });
+    // What is not done by now, such as an update that goes on, ends with the process.
+    runtime.shutdown_background();
+    served
 }
 
 /// The socket, as systemd hands it over (systemd.exec, `StandardInput=socket`): a descriptor that needs no word of the environment.

@@ -21,7 +21,7 @@ use crate::{
 
 /// Who changes settings at once, and how often each.
 const WRITERS: usize = 16;
-const CHANGES: usize = 50;
+const CHANGES: usize = 12;
 
 /// What services do: the words of those that fail, and the checker's complaint.
 #[derive(Clone, Default)]

@@ -201,6 +201,20 @@ mod tests {
     }
 
     #[test]
+    fn the_page_names_every_path_and_every_problem() {
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/api.md");
+        let page = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        for operation in operations::all() {
+            assert!(page.contains(&format!("{}`", operation.path)), "docs/api.md lacks {}", operation.path);
+        }
+        for kind in Kind::ALL {
+            let row = page.lines().find(|line| line.starts_with(&format!("| {} |", kind.status())));
+            let named = row.is_some_and(|row| row.contains(&format!("`{}`", kind.name())));
+            assert!(named, "docs/api.md lacks {} at {}", kind.name(), kind.status());
+        }
+    }
+
+    #[test]
     fn every_reference_leads_somewhere() {
         fn look(all: &Value, value: &Value, seen: &mut usize) {
             if let Some(reference) = value.get("$ref").and_then(Value::as_str) {

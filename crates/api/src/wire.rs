@@ -238,6 +238,7 @@ pub struct Past {
     /// Who changed something.
     pub by: String,
     /// Why.
+    #[serde(default)]
     pub why: String,
     /// What.
     pub settings: Vec<Changed>,

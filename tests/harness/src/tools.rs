@@ -6,6 +6,7 @@
 mod hermetic;
 mod packages;
 mod referrers;
+mod schemathesis;
 
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt as _;
@@ -56,11 +57,12 @@ impl Tools {
     }
 
     /// Returns a search path on which tests find two registries too: `docker-registry`, whose package would start a service,
-    /// and `referrers-registry`.
+    /// and `referrers-registry`; and `schemathesis`.
     pub fn search_path(&self, progress: &Progress) -> Result<OsString> {
         let folder = paths::tools().join("bin");
         std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
         referrers::ensure(progress, &folder)?;
+        schemathesis::ensure(progress, &folder)?;
         let name = "docker-registry";
         let (program, args) = hermetic::invocation(&self.root, name);
         let words: Vec<_> = std::iter::once(program.into_os_string()).chain(args).collect();

@@ -32,6 +32,7 @@ const NEEDED: &[(&str, &str)] = &[
     ("softhsm2", "/usr/bin/softhsm2-util"),
     ("opensc", "/usr/bin/pkcs11-tool"),
     ("golang-go", "go"),
+    ("python3-venv", "/usr/share/doc/python3-venv"),
     ("strace", "/usr/bin/strace"),
     ("nftables", "/usr/sbin/nft"),
     ("iproute2", "ip"),
