@@ -107,6 +107,8 @@ pub mod esp {
     pub const KEYS: &str = "loader/keys/auto";
     /// Arguments added on this machine: addons, which every kernel here is given.
     pub const ADDONS: &str = "loader/addons";
+    /// User data of this machine, where somebody puts it.
+    pub const USER_DATA: &str = "EFI/rocketos/user-data.toml";
     /// Loaders that boot variables name.
     pub const LOADERS: &str = "EFI/systemd";
 }
@@ -131,6 +133,8 @@ pub mod image {
     pub const SETUP_ROOT: &str = "usr/lib/composefs/setup-root-conf.toml";
     /// The root metadata that nodes of the image begin with.
     pub const TRUST_ROOT: &str = "usr/lib/rocketos/trust/root.json";
+    /// User data that comes with the image.
+    pub const USER_DATA: &str = "usr/lib/rocketos/user-data.toml";
     /// Defaults of `install`, drop-ins in order of their names.
     pub const INSTALL_CONFIG: &str = "usr/lib/bootc/install";
 }
@@ -157,6 +161,8 @@ pub mod node {
     pub const ALLOWED: &str = "/run/rocketos/cmdline.allowed";
     /// Objects that were mended while what runs had the damaged ones open; gone with the next boot.
     pub const MENDED: &str = "/run/rocketos/mended";
+    /// Providers of user data that wait for the network, one a line; there where there are some.
+    pub const USER_DATA_WAITS: &str = "/run/rocketos/user-data-waits";
     /// There where the next scrub has to begin at the beginning.
     pub const SCRUB_ANEW: &str = "/run/rocketos/scrub-anew";
     /// What applying settings came to, and whose turn it is.
@@ -224,6 +230,7 @@ mod tests {
             esp::KEYS,
             esp::ADDONS,
             esp::UKIS,
+            esp::USER_DATA,
             #[cfg(target_arch = "x86_64")]
             esp::LOADER,
             #[cfg(target_arch = "x86_64")]

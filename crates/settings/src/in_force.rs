@@ -54,8 +54,8 @@ pub struct InForce {
 pub fn in_force(below: &Layers, history: &[Generation]) -> InForce {
     let mut refused = Vec::new();
     let nothing = Content::default();
-    let newest = history.first().filter(|newest| newest.content.user_data.is_some());
-    let without = newest.map(|newest| (newest.number, Content { user_data: None, ..newest.content.clone() }));
+    let newest = history.first().filter(|newest| !newest.content.user_data.is_empty());
+    let without = newest.map(|newest| (newest.number, Content { user_data: Vec::new(), ..newest.content.clone() }));
     let mut choices: Vec<(Choice, &Content)> =
         history.iter().map(|generation| (Choice::Generation(generation.number), &generation.content)).collect();
     if let Some((number, content)) = &without {

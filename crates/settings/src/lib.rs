@@ -8,6 +8,7 @@
 //!   .add(tree, who)           facts, user data, overrides: each above those before
 //!   .resolve() -> Effective   one tree, typed settings, who set each key; or everything that is wrong
 //! in_force(layers, history)   what a node boots with: the newest that is sound
+//! provider::collect, ::take    who hands in documents, which of them count
 //! userdata::parse(bytes)      a document: its tree, the line of each key, what it includes
 //! store::Store                what is stored, in generations: commit, history, undo, diff
 //! render::render(settings)    files, and who is told of each; nothing is written
@@ -23,6 +24,7 @@ pub mod migrate;
 pub mod model;
 pub mod plan;
 mod problem;
+pub mod provider;
 pub mod render;
 mod schema;
 mod secret;

@@ -40,7 +40,7 @@ pub fn carry(from: &Content, refuses: impl Fn(&Key, &Value) -> Option<String>) -
     for (key, set) in from.overrides.iter().chain(parked) {
         put(&mut to, key, set, &refuses);
     }
-    to.user_data = from.user_data.as_ref().map(|data| judged(data, &refuses));
+    to.user_data = from.user_data.iter().map(|data| judged(data, &refuses)).collect();
     to
 }
 
@@ -57,8 +57,9 @@ pub fn replay(own: &Content, ran: &Content, since: Since, refuses: impl Fn(&Key,
     for (key, set) in ran.overrides.iter().chain(parked).filter(|(key, set)| counts(key, set.revision)) {
         put(&mut to, key, set, &refuses);
     }
-    if let Some(data) = ran.user_data.as_ref().filter(|data| since == Since::All && data.revision > own.revision) {
-        to.user_data = Some(judged(data, &refuses));
+    // What a provider hands in no more is gone at the boot that finds that out.
+    for data in ran.user_data.iter().filter(|data| since == Since::All && data.revision > own.revision) {
+        to.put_user_data(judged(data, &refuses));
     }
     // What was not taken over now was declined: changes count on from the last one.
     to.revision = to.revision.max(ran.revision);

@@ -201,10 +201,10 @@ fn credentials_certificates_and_identity_are_the_newest_whatever_is_left_behind(
     let back = model.replay(&own, &ran, Since::AlwaysNewest);
     let value = |content: &Content, name: &str| content.overrides.get(&key(name)).map(|set| set.value.clone());
     assert_eq!(names.map(|name| value(&back, name)), [Some(json!(2)), None, Some(json!(2)), Some(json!(1))]);
-    assert!(back.user_data.is_none());
+    assert!(back.user_data.is_empty());
     let back = model.replay(&own, &ran, Since::All);
     assert_eq!(names.map(|name| value(&back, name)), [Some(json!(2)), None, Some(json!(2)), Some(json!(2))]);
-    assert_eq!(back.user_data.unwrap().sha256, "ab");
+    assert_eq!(back.user_data[0].sha256, "ab");
     assert_eq!(back.revision, ran.revision);
 }
 
@@ -224,7 +224,7 @@ fn what_was_left_behind_is_there_again_where_it_was() {
     let forward = model.replay(&ran, &back, Since::All);
     assert_eq!(forward.overrides[&key("motd")].value, json!(2));
     assert_eq!(forward.overrides[&key("network.hostname")].value, json!(3));
-    assert_eq!((back.user_data.unwrap().sha256, forward.user_data.unwrap().sha256), ("first".into(), "second".into()));
+    assert_eq!((back.user_data[0].sha256.as_str(), forward.user_data[0].sha256.as_str()), ("first", "second"));
 }
 
 #[test]
@@ -235,7 +235,7 @@ fn user_data_is_parked_key_by_key_and_comes_back() {
     let (all, less) = ([key("motd"), key("dns.search-list")], [key("motd")]);
     let (all, less) = (Model { keys: all.into(), most: 9 }, Model { keys: less.into(), most: 9 });
     let carried = less.carry(&content);
-    let data = carried.user_data.as_ref().unwrap();
+    let data = &carried.user_data[0];
     assert_eq!(data.tree.to_value(), json!({"motd": 1}));
     assert_eq!(data.parked[&key("dns.search-list")].why, "there is no dns.search-list");
     assert_eq!(all.carry(&carried), content);

@@ -5,12 +5,12 @@ use std::{collections::BTreeMap, fmt};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use crate::{Key, Layers, SetBy, Tree, TreeError, userdata::Document};
+use crate::{Key, Layers, SetBy, Tree, TreeError, provider, userdata::Document};
 
 /// Keys of which it is remembered that they were unset.
 pub const REMOVED: usize = 1024;
 
-/// The user data that counts.
+/// User data that counts: the document of one provider.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UserData {
     /// Who handed it in, such as `nocloud`.
@@ -54,8 +54,8 @@ pub struct Parked<T> {
 pub struct Content {
     /// How many changes there were on this node, whichever deployment was booted.
     pub revision: u64,
-    /// The user data that counts.
-    pub user_data: Option<UserData>,
+    /// The user data that counts, a document of each provider, in the providers' order: a later one over an earlier one.
+    pub user_data: Vec<UserData>,
     /// What operators set.
     pub overrides: BTreeMap<Key, Override>,
     /// What operators set and this system's model refuses.
@@ -65,22 +65,38 @@ pub struct Content {
 }
 
 impl Content {
-    /// Takes user data in the place of what was there; false where it is the same.
+    /// Takes user data in the place of what this provider handed in before; false where it is the same.
     pub fn set_user_data(&mut self, provider: &str, sha256: &str, document: Document) -> bool {
-        let same = |data: &UserData| data.provider == provider && data.sha256 == sha256;
-        if self.user_data.as_ref().is_some_and(same) {
+        if self.user_data_of(provider).is_some_and(|data| data.sha256 == sha256) {
             return false;
         }
         self.revision += 1;
-        self.user_data = Some(UserData {
-            provider: provider.to_owned(),
-            sha256: sha256.to_owned(),
-            tree: document.tree,
-            lines: document.lines,
-            parked: BTreeMap::new(),
-            revision: self.revision,
-        });
+        let revision = self.revision;
+        let (provider, sha256) = (provider.to_owned(), sha256.to_owned());
+        let Document { tree, lines, .. } = document;
+        self.put_user_data(UserData { provider, sha256, tree, lines, parked: BTreeMap::new(), revision });
         true
+    }
+
+    /// Forgets what a provider handed in; false where that was nothing.
+    pub fn unset_user_data(&mut self, provider: &str) -> bool {
+        let before = self.user_data.len();
+        self.user_data.retain(|data| data.provider != provider);
+        let gone = self.user_data.len() < before;
+        self.revision += u64::from(gone);
+        gone
+    }
+
+    /// What a provider handed in.
+    pub fn user_data_of(&self, provider: &str) -> Option<&UserData> {
+        self.user_data.iter().find(|data| data.provider == provider)
+    }
+
+    /// Puts a document where its provider has its place.
+    pub(crate) fn put_user_data(&mut self, data: UserData) {
+        self.user_data.retain(|there| there.provider != data.provider);
+        self.user_data.push(data);
+        self.user_data.sort_by(|a, b| provider::place(&a.provider).cmp(&provider::place(&b.provider)));
     }
 
     /// Sets a key; of a table each value in it.
@@ -140,7 +156,7 @@ impl Content {
 
     /// Puts what is stored on top of layers.
     pub fn add_to(&self, layers: &mut Layers) {
-        if let Some(data) = &self.user_data {
+        for data in &self.user_data {
             layers.add(&data.tree, |key| SetBy::UserData {
                 provider: data.provider.clone(),
                 line: data.lines.get(key).copied(),

@@ -26,7 +26,10 @@ pub struct Change {
 
 /// What differs, user data first, by key.
 pub fn diff(before: &Content, after: &Content) -> Vec<Change> {
-    let user_data = |content: &Content| content.user_data.as_ref().map(|data| data.tree.leaves()).unwrap_or_default();
+    // Of several documents the last one's value.
+    let user_data = |content: &Content| -> BTreeMap<Key, Value> {
+        content.user_data.iter().flat_map(|data| data.tree.leaves()).collect()
+    };
     let overrides = |content: &Content| -> BTreeMap<Key, Value> {
         content.overrides.iter().map(|(key, set)| (key.clone(), set.value.clone())).collect()
     };
@@ -49,8 +52,8 @@ impl Content {
     pub(super) fn back_to(&self, old: &Self) -> Self {
         let revision = self.revision + 1;
         let mut back = Self { revision, removed: self.removed.clone(), ..old.clone() };
-        if let Some(data) = &mut back.user_data {
-            let same = self.user_data.as_ref().filter(|now| now.sha256 == data.sha256 && now.provider == data.provider);
+        for data in &mut back.user_data {
+            let same = self.user_data_of(&data.provider).filter(|now| now.sha256 == data.sha256);
             data.revision = same.map_or(revision, |now| now.revision);
         }
         let count = |now: Option<&Override>, set: &mut Override| {

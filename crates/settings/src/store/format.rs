@@ -40,8 +40,8 @@ struct Written {
     by: String,
     why: String,
     revision: u64,
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    user_data: Option<WrittenUserData>,
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    user_data: Vec<WrittenUserData>,
     overrides: BTreeMap<Key, WrittenOverride>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     parked: BTreeMap<Key, WrittenParked<WrittenOverride>>,
@@ -119,14 +119,7 @@ impl From<&Generation> for Written {
     fn from(from: &Generation) -> Self {
         let Generation { number, written, by, why, content } = from;
         let Content { revision, user_data, overrides, parked, removed } = content.clone();
-        let user_data = user_data.map(|data| WrittenUserData {
-            provider: data.provider,
-            sha256: data.sha256,
-            settings: data.tree.to_value(),
-            lines: data.lines,
-            parked: each(data.parked, |Parked { item, why }| WrittenParked { item, why }),
-            revision: data.revision,
-        });
+        let user_data = user_data.into_iter().map(WrittenUserData::from).collect();
         let parked = each(parked, |Parked { item, why }| WrittenParked { item: WrittenOverride::from(item), why });
         let overrides = each(overrides, WrittenOverride::from);
         let (written, by, why) = (*written, by.clone(), why.clone());
@@ -138,17 +131,30 @@ impl TryFrom<Written> for Generation {
     type Error = String;
     fn try_from(from: Written) -> Result<Self, String> {
         let Written { generation, written, by, why, revision, user_data, overrides, parked, removed } = from;
-        let user_data = match user_data {
-            None => None,
-            Some(WrittenUserData { provider, sha256, settings, lines, parked, revision }) => {
-                let tree = Tree::from_value(settings).map_err(|error| error.to_string())?;
-                let parked = each(parked, |WrittenParked { item, why }| Parked { item, why });
-                Some(UserData { provider, sha256, tree, lines, parked, revision })
-            }
-        };
         let parked = each(parked, |WrittenParked { item, why }| Parked { item: item.into(), why });
-        let content = Content { revision, user_data, overrides: each(overrides, Override::from), parked, removed };
+        let overrides = each(overrides, Override::from);
+        let mut content = Content { revision, overrides, parked, removed, ..Content::default() };
+        for data in user_data {
+            content.put_user_data(data.try_into()?);
+        }
         Ok(Self { number: generation, written, by, why, content })
+    }
+}
+
+impl From<UserData> for WrittenUserData {
+    fn from(UserData { provider, sha256, tree, lines, parked, revision }: UserData) -> Self {
+        let parked = each(parked, |Parked { item, why }| WrittenParked { item, why });
+        Self { provider, sha256, settings: tree.to_value(), lines, parked, revision }
+    }
+}
+
+impl TryFrom<WrittenUserData> for UserData {
+    type Error = String;
+    fn try_from(from: WrittenUserData) -> Result<Self, String> {
+        let WrittenUserData { provider, sha256, settings, lines, parked, revision } = from;
+        let tree = Tree::from_value(settings).map_err(|error| error.to_string())?;
+        let parked = each(parked, |WrittenParked { item, why }| Parked { item, why });
+        Ok(Self { provider, sha256, tree, lines, parked, revision })
     }
 }
 

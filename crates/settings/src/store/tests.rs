@@ -37,14 +37,14 @@ fn what_is_committed_is_read_again() {
         (0, Content::default(), vec![])
     );
     let mut content = Content {
-        user_data: Some(UserData {
+        user_data: vec![UserData {
             provider: "nocloud".to_owned(),
             sha256: "ab".repeat(32),
             tree: Tree::from_value(json!({"motd": "hello", "dns": {"name-servers": ["10.0.0.1"]}})).unwrap(),
             lines: [(key("motd"), 2)].into(),
             parked: [(key("later"), Parked { item: json!([1]), why: "unknown".to_owned() })].into(),
             revision: 0,
-        }),
+        }],
         ..Content::default()
     };
     content.set(&key("kernel.sysctl"), json!({"vm.a": "1", "vm.b": "2"}), "uid 0", now()).unwrap();
@@ -187,7 +187,7 @@ fn going_back_brings_back_what_was_parked_as_a_change_of_now() {
     store.commit(1, content, "uid 0", "", now()).unwrap();
     let back = store.undo(2, 1, "uid 0", now()).unwrap().content;
     let revisions = (back.overrides[&key("motd")].revision, back.parked[&key("newer.x")].item.revision);
-    assert_eq!((revisions, back.user_data.unwrap().revision, back.revision), ((1, 5), 5, 5));
+    assert_eq!((revisions, back.user_data[0].revision, back.revision), ((1, 5), 5, 5));
     assert!(back.removed.is_empty());
 }
 
