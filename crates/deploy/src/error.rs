@@ -77,6 +77,17 @@ pub enum DeployError {
     /// The disk to install to.
     #[error(transparent)]
     Disk(#[from] crate::DiskError),
+    /// Disks that cannot be told from one another.
+    #[error("several disks are labelled {label}, and only one of them can count: {}", .devices.iter().map(|device| device.display().to_string()).collect::<Vec<_>>().join(", "))]
+    Several {
+        /// Their label.
+        label: String,
+        /// Each of them.
+        devices: Vec<PathBuf>,
+    },
+    /// Looking for a disk.
+    #[error("looking at the disks of this machine")]
+    Disks(#[source] Box<rocketos_sys::block::BlockError>),
     /// Mounting.
     #[error("{doing}")]
     Mount {

@@ -34,17 +34,20 @@ struct Opened {
     esp: OwnedFd,
 }
 
+/// The ESP that the machine booted from, attached nowhere.
+pub(crate) fn mount_esp(booted: &Booted, access: Access) -> Result<OwnedFd, DeployError> {
+    // One file system cannot be mounted read-only here and writable there; the mount is what differs.
+    mount_device("vfat", Path::new(&booted.esp), Access::Writable, &[MountOption::Value("umask", "0077")])
+        .and_then(|esp| set_access(&esp, access).map(|()| esp))
+        .map_err(|error| DeployError::Mount { doing: "mounting the ESP", source: error.into() })
+}
+
 impl Opened {
     fn new(access: Access) -> Result<Self, DeployError> {
         let booted = files::booted()?;
         let sysroot = clone_tree(Path::new(layout::node::SYSROOT), access)
             .map_err(|error| DeployError::Mount { doing: "mounting the root partition", source: error.into() })?;
-        // One file system cannot be mounted read-only here and writable there; the mount is what differs.
-        let esp =
-            mount_device("vfat", Path::new(&booted.esp), Access::Writable, &[MountOption::Value("umask", "0077")])
-                .and_then(|esp| set_access(&esp, access).map(|()| esp))
-                .map_err(|error| DeployError::Mount { doing: "mounting the ESP", source: error.into() })?;
-        let opened = Self { booted, sysroot, esp };
+        let opened = Self { esp: mount_esp(&booted, access)?, booted, sysroot };
         if access == Access::Writable {
             // The kernel has written its mark that the ESP is mounted. Were that lost where a change is not, the next boot
             // would not look for what the change left behind.

@@ -246,6 +246,15 @@ pub fn partitions(disk: &Disk) -> Result<Vec<Partition>, BlockError> {
     Ok(partitions)
 }
 
+/// The nodes of the partitions of `disk` that the kernel shows, whatever table they are from.
+///
+/// # Errors
+/// When sysfs cannot be read.
+pub fn partition_nodes(disk: &Disk) -> Result<Vec<PathBuf>, BlockError> {
+    let shown = shown(&Path::new(CLASS).join(&disk.name))?;
+    Ok(shown.into_iter().map(|(_, _, name)| node(&name)).collect())
+}
+
 /// Bytes of the block device (or file) `device`; its read position moves to the end.
 ///
 /// # Errors
