@@ -28,6 +28,7 @@ mod report;
 mod scrub;
 mod trust;
 mod updater;
+mod user_data;
 mod verify;
 mod watch;
 
