@@ -441,7 +441,9 @@ pub enum Internal {
     Firewall,
     /// Have this node's settings in place before services start.
     Configure,
-    /// Say whether they were.
+    /// Take the user data that waited for the network.
+    HandIn,
+    /// Say whether settings were in place.
     Configured,
     /// Grow the root file system to the end of its partition.
     Grow,

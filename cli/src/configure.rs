@@ -6,7 +6,8 @@
 //!                -> files swapped -> services told, each waited for -> the generation counts
 //!                |  where a step fails: the files that were there come back, who was told is told again
 //! apply:         the same of what is stored
-//! boot:          settings of the deployment that ran last are brought along; then as apply, before services start
+//! boot:          settings of the deployment that ran last are brought along, user data is taken; then as apply, before services start
+//! with_network:  user data that waits for the network; then as change
 //! ```
 //!
 //! A generation counts only when it has been applied. So who is cut off in between leaves the one before, and files or services that are
@@ -19,6 +20,7 @@ mod brought;
 mod change;
 mod engine;
 mod error;
+mod handed_in;
 mod place;
 mod receipt;
 mod services;
@@ -30,10 +32,11 @@ mod tests;
 #[cfg(doc)]
 use rocketos_model::layout;
 
-pub use boot::{Handed, at_boot, was_configured};
+pub use boot::{at_boot, was_configured};
 pub use change::{Change, Undo};
 pub use engine::{Engine, Locked};
 pub use error::{ConfigureError, Kind};
+pub use handed_in::with_network;
 pub use receipt::{FileChange, FileFate, InForceShown, Outcome, Receipt, RefusedShown, Step, StepOutcome, Verb};
 pub use services::{Complaint, Order, Services, Told};
 pub use standing::{DamagedShown, ParkedShown, Past, Standing};

@@ -12,7 +12,7 @@ use rocketos_model::layout;
 use rocketos_settings::provider::Machine;
 
 use crate::exit;
-pub use web::Http;
+pub use web::{Http, Patience};
 
 /// This machine.
 #[derive(Debug)]

@@ -30,6 +30,7 @@ pub fn run(verb: &Internal) -> anyhow::Result<()> {
             configure::at_boot();
             Ok(())
         }
+        Internal::HandIn => configure::with_network(),
         Internal::Configured => configure::was_configured(),
         Internal::Grow => {
             println!("The root file system has {}.", HumanBytes(grow_root()?));

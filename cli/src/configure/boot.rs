@@ -6,12 +6,7 @@ use std::{fs, path::Path, time::Instant};
 
 use anyhow::bail;
 use chrono::Utc;
-use rocketos_settings::{
-    Choice, InForce, in_force,
-    render::render,
-    store::{Content, Generation, Store},
-    userdata::Document,
-};
+use rocketos_settings::{Choice, InForce, in_force, provider::Handed, render::render, store::Content};
 use serde::Deserialize;
 
 use super::{
@@ -19,23 +14,13 @@ use super::{
     apply::When,
     brought::{BY, Found, bring_along, look},
     engine::{BOOT, milliseconds},
+    handed_in::early,
     place::{Place, read_document, write_document},
 };
 use crate::{exit, journal};
 
 /// What stands above the login prompt, and after it, where settings are not in force as they are stored.
 const BANNERS: [&str; 2] = ["run/issue.d/50-rocketos-settings.issue", "run/motd.d/50-rocketos-settings"];
-
-/// User data that somebody hands in at boot.
-#[derive(Debug, Clone)]
-pub struct Handed {
-    /// Who, such as `nocloud`.
-    pub provider: String,
-    /// SHA-256 of its bytes as they came, in lower-case hexadecimal.
-    pub sha256: String,
-    /// What it says, with what it includes; what is wrong with it where it says nothing.
-    pub document: Result<Document, String>,
-}
 
 /// What the health check reads of a receipt.
 #[derive(Debug, Deserialize)]
@@ -64,16 +49,11 @@ struct OfBoot<'a> {
     because: &'a [String],
 }
 
-/// Where user data comes in: every document that providers hand in, in their order.
-fn handed_in() -> Vec<Handed> {
-    Vec::new()
-}
-
 /// Before services start: has this node's settings in place.
 pub fn at_boot() {
     let place = Place::at(Path::new("/"));
     let (outcome, because) = match Engine::open() {
-        Ok(engine) => match engine.boot(&handed_in()) {
+        Ok(engine) => match engine.boot(early) {
             Ok(()) => return,
             Err(error) => (Outcome::Failed, exit::causes(&error)),
         },
@@ -106,16 +86,16 @@ pub fn was_configured() -> anyhow::Result<()> {
 }
 
 impl Engine {
-    /// Brings along, chooses and places, before services start. `handed` is user data, in its order: a later one over an earlier one.
+    /// Brings along, chooses and places, before services start. `collect` asks who hands in user data, given what is stored.
     ///
     /// # Errors
     /// When nothing could be done at all.
-    pub fn boot(&self, handed: &[Handed]) -> Result<(), ConfigureError> {
+    pub fn boot(&self, collect: impl FnOnce(&Content) -> Vec<Handed>) -> Result<(), ConfigureError> {
         let started = Instant::now();
         let _turn = self.place.turn()?;
         // What people have to know, and why the release cannot have settings in place.
         let (mut told, mut because) = (Vec::new(), Vec::new());
-        let Found { mut history, notes, .. } = match bring_along(&self.folders) {
+        let Found { mut history, mut notes, .. } = match bring_along(&self.folders) {
             Ok(found) => found,
             // The node still comes up with them, and whoever changes or applies settings tries again, as does the next boot.
             Err(error) => {
@@ -124,7 +104,9 @@ impl Engine {
             }
         };
         // What a machine is handed is no fault of the release.
-        told.extend(self.take(handed, &mut history).err());
+        let came = self.take(collect, &mut history)?;
+        notes.extend(came.waiting.iter().map(|name| format!("user data ({name}) waits for the network")));
+        told.extend(came.told);
         let InForce { effective, from, refused } = in_force(&self.below()?, &history);
         let number = history.first().map_or(0, |newest| newest.number);
         // Without its user data a generation is what it would have been without: that is told, and is no fault of the release.
@@ -139,6 +121,7 @@ impl Engine {
         let ready = self.ready(render(&effective.settings))?;
         let files = ready.files.clone();
         let done = ready.carry_out(When::Boot, || Ok(()));
+        let left_out = refused.iter().map(|(choice, problems)| RefusedShown::of(*choice, problems));
         let mut receipt = Receipt {
             verb: Verb::Boot,
             by: BY.to_owned(),
@@ -153,7 +136,7 @@ impl Engine {
             files,
             steps: done.steps,
             put_back: done.put_back,
-            refused: refused.iter().map(|(choice, problems)| RefusedShown::of(*choice, problems)).collect(),
+            refused: left_out.chain(came.refused).collect(),
             notes,
             full: done.full,
             milliseconds: 0,
@@ -174,45 +157,10 @@ impl Engine {
         let of_boot = OfBoot { receipt: &receipt, because: &because };
         write_document(&self.place.receipts().join(BOOT), &of_boot, 0o644)
     }
-
-    /// Takes user data in the place of what was there, where it is another. Where it says nothing, what there was stays.
-    fn take(&self, handed: &[Handed], history: &mut Vec<Generation>) -> Result<(), String> {
-        if handed.is_empty() {
-            return Ok(());
-        }
-        let mut document = Document::default();
-        for Handed { provider, document: said, .. } in handed {
-            let of = |problem: String| format!("user data ({provider}): {problem}");
-            let said = said.as_ref().map_err(|problem| of(problem.clone()))?;
-            document.tree.merge(&said.tree).map_err(|error| of(error.to_string()))?;
-            document.lines.extend(said.lines.clone());
-        }
-        let (number, mut content) =
-            history.first().map_or((0, Content::default()), |newest| (newest.number, newest.content.clone()));
-        let joined =
-            |part: fn(&Handed) -> &str, between: &str| handed.iter().map(part).collect::<Vec<_>>().join(between);
-        let provider = joined(|handed| &handed.provider, ", ");
-        if !content.set_user_data(&provider, &joined(|handed| &handed.sha256, "+"), document) {
-            return Ok(());
-        }
-        let why = format!("user data ({provider})");
-        let stored = Store::open(&self.folders.own())
-            .and_then(|store| store.commit(number, content.clone(), BY, &why, Utc::now()));
-        let (generation, wrong) = match stored {
-            Ok(generation) => (generation, Ok(())),
-            // It counts for this boot, and is handed in again at the next.
-            Err(error) => {
-                let generation = Generation { number, written: Utc::now(), by: BY.to_owned(), why, content };
-                (generation, Err(format!("user data ({provider}) could not be stored: {}", exit::causes(&error))))
-            }
-        };
-        history.insert(0, generation);
-        wrong
-    }
 }
 
 /// Says it on the console, in the journal and at the prompt; takes what stood there away where there is nothing to say.
-fn tell(place: &Place, what: &[String]) {
+pub(super) fn tell(place: &Place, what: &[String]) {
     for text in what {
         eprintln!("Settings are not in force as they are stored: {text}");
         journal::say_loudly(journal::SETTINGS_LEFT_OUT, text, &[]);

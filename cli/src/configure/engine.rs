@@ -47,15 +47,15 @@ pub struct Engine {
 }
 
 /// What is to be in force.
-struct Wanted {
-    verb: Verb,
-    by: String,
-    why: String,
-    dry_run: bool,
-    before: Generation,
+pub(super) struct Wanted {
+    pub verb: Verb,
+    pub by: String,
+    pub why: String,
+    pub dry_run: bool,
+    pub before: Generation,
     /// What is stored when it has been applied; absent where nothing differs.
-    after: Option<Content>,
-    in_force: InForce,
+    pub after: Option<Content>,
+    pub in_force: InForce,
 }
 
 impl Engine {
@@ -249,7 +249,7 @@ impl Engine {
     }
 
     /// What is stored, with what the deployment that ran last had.
-    fn store(&self) -> Result<Store, ConfigureError> {
+    pub(super) fn store(&self) -> Result<Store, ConfigureError> {
         bring_along(&self.folders)?;
         Ok(Store::open(&self.folders.own())?)
     }
@@ -265,7 +265,7 @@ impl Engine {
 
     /// What a content comes to, where it is sound. User data that is not sound as it is stands in the way of no change: it is left out
     /// then as it is at boot.
-    fn resolved(&self, before: &Generation, content: &Content) -> Result<InForce, ConfigureError> {
+    pub(super) fn resolved(&self, before: &Generation, content: &Content) -> Result<InForce, ConfigureError> {
         let below = self.below()?;
         let resolve = |content: &Content| {
             let mut layers = below.clone();
@@ -279,17 +279,22 @@ impl Engine {
             Err(problems) => problems,
         };
         let was_sound = content.user_data != before.content.user_data || resolve(&before.content).is_ok();
-        if content.user_data.is_none() || was_sound {
+        if content.user_data.is_empty() || was_sound {
             return Err(ConfigureError::Invalid(problems));
         }
-        let without = Content { user_data: None, ..content.clone() };
+        let without = Content { user_data: Vec::new(), ..content.clone() };
         let effective = resolve(&without).map_err(ConfigureError::Invalid)?;
         let refused = vec![(Choice::Generation(before.number), problems)];
         Ok(InForce { effective, from: Choice::WithoutUserData(before.number), refused })
     }
 
     /// Plans, checks, carries out and stores.
-    fn bring_about(&self, store: &Store, wanted: Wanted, started: Instant) -> Result<Receipt, ConfigureError> {
+    pub(super) fn bring_about(
+        &self,
+        store: &Store,
+        wanted: Wanted,
+        started: Instant,
+    ) -> Result<Receipt, ConfigureError> {
         let ready = self.ready(render(&wanted.in_force.effective.settings))?;
         ready.check()?;
         let mut receipt = self.receipt(&wanted, &ready);
@@ -356,7 +361,7 @@ impl Engine {
 }
 
 /// The generation that counts, where it is the one that a change was made to.
-fn current(store: &Store, if_match: Option<u64>) -> Result<Generation, ConfigureError> {
+pub(super) fn current(store: &Store, if_match: Option<u64>) -> Result<Generation, ConfigureError> {
     let generation = store.current()?.generation;
     let found = generation.number;
     match if_match.filter(|expected| *expected != found) {

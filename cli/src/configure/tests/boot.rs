@@ -1,6 +1,11 @@
 //! Settings before services start, and from one deployment to another.
 
-use rocketos_settings::{store::Store, userdata};
+use rocketos_settings::{
+    provider::{Handed, Machine, Provider, Said, collect, esp, nocloud},
+    store::{Content, Store},
+    userdata,
+};
+use sha2::{Digest as _, Sha256};
 
 use super::*;
 
@@ -19,7 +24,7 @@ fn boot(node: &Node, deployment: &str) -> Value {
 
 fn boot_with(node: &Node, deployment: &str, handed: &[Handed]) -> Value {
     reboot(node);
-    node.engine_of(deployment).boot(handed).unwrap();
+    node.engine_of(deployment).boot(|_| handed.to_vec()).unwrap();
     node.engine_of(deployment).boot_receipt().unwrap()
 }
 
@@ -32,8 +37,24 @@ fn prompt(node: &Node) -> Option<String> {
 }
 
 fn handed(text: &str) -> Handed {
-    let document = userdata::parse(text.as_bytes()).map_err(|error| error.to_string());
-    Handed { provider: "nocloud".to_owned(), sha256: text.len().to_string(), document }
+    handed_by(&nocloud::PROVIDER, text)
+}
+
+fn handed_by(provider: &'static Provider, text: &str) -> Handed {
+    let sha256 = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
+    let said = match userdata::parse(text.as_bytes()) {
+        Ok(document) => Said::Document { sha256, document },
+        Err(error) => Said::Wrong(error.to_string()),
+    };
+    Handed { provider, said }
+}
+
+/// As an older system stored it, which took it.
+fn stored(node: &Node, text: &str) {
+    let folder = node.path("sysroot").join(layout::deployment_settings(&id("aa")));
+    let mut content = Content::default();
+    content.set_user_data("nocloud", "", userdata::parse(text.as_bytes()).unwrap());
+    Store::open(&folder).unwrap().commit(0, content, "rocketctl", "", chrono::Utc::now()).unwrap();
 }
 
 #[test]
@@ -145,7 +166,7 @@ fn what_is_not_sound_here_is_left_out_and_fails_the_check_of_the_release() {
 }
 
 #[test]
-fn user_data_comes_in_once_and_broken_user_data_leaves_the_node_as_it_would_be_without() {
+fn user_data_comes_in_once_and_broken_user_data_leaves_the_node_as_it_was() {
     let node = Node::new();
     let sound = handed("[settings]\nmotd = 'user data'\n");
     boot_with(&node, "aa", std::slice::from_ref(&sound));
@@ -159,17 +180,19 @@ fn user_data_comes_in_once_and_broken_user_data_leaves_the_node_as_it_would_be_w
     let receipt = boot_with(&node, "aa", &[handed("[settings\n")]);
     assert_eq!((receipt["outcome"].as_str(), node.said("etc/motd").unwrap()), (Some("applied"), "user data\n".into()));
     assert!(prompt(&node).unwrap().contains("line 1"), "{:?}", prompt(&node));
-    // A document that is not sound: the node without it, and its line is told. The release is not to blame.
+    // A document that is not sound: none of it counts, and its line is told. The release is not to blame.
     let receipt = boot_with(&node, "aa", &[handed("[settings]\nmotd = 1\n[settings.network]\nhostname = 'one'\n")]);
-    assert_eq!((receipt["outcome"].as_str(), node.said("etc/motd")), (Some("applied"), None));
-    assert_eq!(receipt["in-force"]["kind"], "without-user-data");
+    assert_eq!((receipt["outcome"].as_str(), node.said("etc/motd").unwrap()), (Some("applied"), "user data\n".into()));
+    assert_eq!((node.said("etc/hostname"), receipt["in-force"]["kind"].as_str()), (None, Some("generation")));
+    assert_eq!(receipt["refused"][0]["what"], "user data (nocloud)");
     assert!(prompt(&node).unwrap().contains("line 2 of the user data"), "{:?}", prompt(&node));
 }
 
 #[test]
 fn user_data_that_is_not_sound_stands_in_the_way_of_no_change() {
     let node = Node::new();
-    boot_with(&node, "aa", &[handed("[settings]\nmotd = 1\n[settings.network]\nhostname = 'one'\n")]);
+    stored(&node, "[settings]\nmotd = 1\n[settings.network]\nhostname = 'one'\n");
+    boot(&node, "aa");
     let receipt = node.engine().change(&set(json!({"ntp": {"time-servers": ["a.example"]}}))).unwrap();
     assert_eq!((receipt.in_force.kind, receipt.refused.len()), ("without-user-data", 1));
     assert_eq!(node.said("etc/hostname"), None);
@@ -186,14 +209,58 @@ fn user_data_that_is_not_sound_stands_in_the_way_of_no_change() {
 fn of_several_documents_a_later_one_lies_over_an_earlier_one() {
     let node = Node::new();
     let (low, high) = (
-        handed("[settings]\nmotd = 'low'\n[settings.network]\nhostname = 'one'\n"),
+        handed_by(&esp::PROVIDER, "[settings]\nmotd = 'low'\n[settings.network]\nhostname = 'one'\n"),
         handed("[settings]\nmotd = 'high'\n"),
     );
     boot_with(&node, "aa", &[low.clone(), high.clone()]);
     assert_eq!((node.said("etc/motd").unwrap(), node.said("etc/hostname").unwrap()), ("high\n".into(), "one\n".into()));
     // Another one among them is another whole.
-    boot_with(&node, "aa", &[handed("[settings]\nmotd = 'lower'\n"), high]);
+    boot_with(&node, "aa", &[handed_by(&esp::PROVIDER, "[settings]\nmotd = 'lower'\n"), high]);
     assert_eq!((node.said("etc/motd").unwrap(), node.said("etc/hostname")), ("high\n".into(), None));
+}
+
+/// A machine whose command line names user data that takes the network.
+struct Waits(tempfile::TempDir);
+
+impl Machine for Waits {
+    fn root(&self) -> &Path {
+        self.0.path()
+    }
+    fn on_esp(&mut self, _: &str, _: usize) -> Result<Option<Vec<u8>>, String> {
+        Ok(None)
+    }
+    fn on_labelled(&mut self, _: &str, _: &str, _: usize) -> Result<Option<Vec<u8>>, String> {
+        Ok(None)
+    }
+}
+
+#[test]
+fn what_waits_for_the_network_is_written_down_and_taken_when_it_is_there() {
+    let node = Node::new();
+    let mut machine = Waits(tempfile::tempdir().unwrap());
+    fs::create_dir(machine.0.path().join("proc")).unwrap();
+    let line = format!("rocketos.user-data-url=https://a.example rocketos.user-data-sha256={}", "ab".repeat(32));
+    fs::write(machine.0.path().join("proc/cmdline"), line).unwrap();
+    reboot(&node);
+    node.engine().boot(|stored| collect(&mut machine, None, stored, None)).unwrap();
+    let receipt = node.engine().boot_receipt().unwrap();
+    assert_eq!((receipt["outcome"].as_str(), prompt(&node)), (Some("applied"), None));
+    assert_eq!(receipt["notes"][0], "user data (url) waits for the network");
+    assert_eq!(node.said("run/rocketos/user-data-waits").unwrap(), "url\n");
+    // What is broken is told now, and the node stays as it is.
+    let wrong = || vec![handed("[settings]\n\nmotd = 1\n")];
+    let came = node.engine().hand_in(|_| wrong()).unwrap();
+    assert_eq!((came.changed.len(), came.refused.len(), node.said("etc/motd")), (0, 1, None));
+    assert!(prompt(&node).unwrap().contains("line 3 of the user data (nocloud)"), "{:?}", prompt(&node));
+    assert!(node.said("run/rocketos/settings/network.json").unwrap().contains("line 3"));
+    // What is sound is in force, and services are told.
+    let sound = handed("[settings]\nmotd = 'late'\n[settings.network]\nhostname = 'late'\n");
+    let came = node.engine().hand_in(|_| vec![sound.clone()]).unwrap();
+    assert_eq!((came.changed.as_slice(), node.said("etc/motd").unwrap()), (["nocloud"].as_slice(), "late\n".into()));
+    assert_eq!(node.told(), ["set-hostname"]);
+    assert_eq!(node.engine().standing().unwrap().generation, 1);
+    node.engine().hand_in(|_| vec![sound]).unwrap();
+    assert_eq!((node.engine().standing().unwrap().generation, node.told().len()), (1, 0));
 }
 
 #[test]
@@ -205,7 +272,7 @@ fn a_file_that_cannot_be_placed_stops_no_other() {
     reboot(&node);
     // No folder can be made there.
     fs::write(node.path("etc/systemd"), "").unwrap();
-    node.engine().boot(&[]).unwrap();
+    node.engine().boot(|_| Vec::new()).unwrap();
     let receipt = node.engine().boot_receipt().unwrap();
     assert_eq!((receipt["outcome"].as_str(), node.said("etc/motd").unwrap()), (Some("failed"), "a\n".into()));
     assert_eq!(node.told(), ["set-hostname"]);

@@ -58,7 +58,7 @@ fn a_node_whose_disk_is_full_after_an_upgrade_comes_up_with_its_settings() {
     node.engine().change(&set(json!({"motd": "a"}))).unwrap();
     let fill = disk.fill();
     let next = node.engine_of("bb");
-    next.boot(&[]).unwrap();
+    next.boot(|_| Vec::new()).unwrap();
     let receipt = next.boot_receipt().unwrap();
     assert_eq!((node.said("etc/motd").unwrap(), receipt["outcome"].as_str()), ("a\n".into(), Some("applied")));
     assert!(receipt["notes"].to_string().contains("could not be stored"), "{receipt}");
