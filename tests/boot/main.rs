@@ -14,4 +14,5 @@ mod node;
 mod report;
 mod scrub;
 mod secure_boot;
+mod settings;
 mod surroundings;
