@@ -50,11 +50,39 @@ fn is_changed_by(verb: &Verb) -> bool {
     }
 }
 
+/// Whether the service does this: changes, and saying how the node stands, for whoever may not look at disks.
+fn is_served(verb: &Verb) -> bool {
+    is_changed_by(verb) || matches!(verb, Verb::Status(_))
+}
+
 /// How a verb shows its progress, if it does.
 fn progress_of(verb: &Verb) -> Option<&Progress> {
     match verb {
         Verb::Upgrade(verb) => Some(&verb.progress),
         Verb::Switch(verb) => Some(&verb.progress),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::args::Args;
+
+    #[test]
+    fn it_serves_changes_and_says_how_the_node_stands_and_nothing_else() {
+        let verb = |line: &str| Args::try_parse_from(line.split(' ')).map(|args| args.verb).unwrap();
+        for (line, changes, served) in [
+            ("rocketctl upgrade --check", true, true),
+            ("rocketctl rollback --to aa", true, true),
+            ("rocketctl status --json", false, true),
+            ("rocketctl health", false, false),
+            ("rocketctl settings get", false, false),
+            ("rocketctl internal api", false, false),
+        ] {
+            assert_eq!((is_changed_by(&verb(line)), is_served(&verb(line))), (changes, served), "{line}");
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! What the API asks of a node, done by the engine of settings, by what `status` and `health` read, and by the updater.
+//! What the API asks of a node, done by the engine of settings, by what was written down in /run, and by the updater: this process opens
+//! neither the store nor the ESP, not even to look.
 
 use std::sync::OnceLock;
 
@@ -8,14 +9,13 @@ use rocketos_api::{
     node::{Change, Hear, How},
     wire::{Changed, Locked, Past, Receipt, Standing, Step},
 };
-use rocketos_deploy::{self as deploy, roles};
 use rocketos_health::Report;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use crate::{
     adapters::systemctl,
-    commands, configure,
+    configure,
     configure::{ConfigureError, Engine, Undo},
     exit, health, report,
     updater::{self, Done, Unanswered},
@@ -23,6 +23,10 @@ use crate::{
 
 /// The report that there is.
 const BOOT: &str = "boot";
+/// Where `status` says what runs.
+const BOOTED: &str = "/status/booted/rocketos/deployment";
+/// Where it says what was brought and is not activated.
+const DOWNLOADED: &str = "/status/rocketos/downloaded";
 
 /// This node. Its engine is opened when it is needed first: a machine without one still says how it is.
 #[derive(Default)]
@@ -85,7 +89,7 @@ impl Node for ThisNode {
     }
 
     fn status(&self) -> Result<Value, Problem> {
-        commands::status_document().map_err(of_error)
+        updated(&["status", "--json"], None)
     }
 
     fn health(&self) -> Result<Option<Report>, Problem> {
@@ -103,18 +107,12 @@ impl Node for ThisNode {
         match step {
             Step::Refresh => updated(&["upgrade", "--check", "--json"], Some(hear)),
             Step::Prepare => updated(&["upgrade", "--download-only", "--json"], Some(hear)),
-            Step::Activate => {
-                let node = deploy::Node::running().map_err(|error| of_error(error.into()))?;
-                if node.downloaded().map_err(|error| of_error(error.into()))?.is_none() {
-                    return Err(Problem::new(Kind::NothingToDo, "nothing was brought that could boot: prepare first"));
-                }
-                // What the updater does next waits for nobody who has the store open.
-                drop(node);
-                updated(&["upgrade", "--from-downloaded", "--json"], Some(hear))
-            }
+            Step::Activate => updated(activation(&self.status()?)?, Some(hear)),
             Step::Deactivate => {
-                let booted = booted()?;
-                updated(&["rollback", "--to", &booted, "--json"], None)
+                let status = self.status()?;
+                let booted = status.pointer(BOOTED).and_then(Value::as_str);
+                let booted = booted.ok_or_else(|| Problem::new(Kind::NothingToDo, "what runs is no deployment"))?;
+                updated(&["rollback", "--to", booted, "--json"], None)
             }
             Step::Reboot => {
                 systemctl::reboot().map_err(of_error)?;
@@ -124,10 +122,9 @@ impl Node for ThisNode {
     }
 
     fn rollback(&self, to: Option<&str>) -> Result<Value, Problem> {
-        match to {
-            Some(to) => updated(&["rollback", "--to", to, "--json"], None),
-            None => updated(&["rollback", "--json"], None),
-        }
+        let to = way_back(to, &self.status()?)?;
+        let to = to.iter().flat_map(|to| ["--to", to]);
+        updated(&["rollback", "--json"].into_iter().chain(to).collect::<Vec<_>>(), None)
     }
 
     fn generation(&self) -> Result<u64, Problem> {
@@ -135,13 +132,32 @@ impl Node for ThisNode {
     }
 }
 
-/// The deployment that runs.
-fn booted() -> Result<String, Problem> {
-    let of_disk = |error: deploy::DeployError| of_error(error.into());
-    let node = deploy::Node::running().map_err(of_disk)?;
-    let booted = roles(&node).map_err(of_disk)?.booted;
-    let none = || Problem::new(Kind::NothingToDo, "what runs is no deployment");
-    Ok(booted.ok_or_else(none)?.id.to_string())
+/// How what was brought comes to boot.
+fn activation(status: &Value) -> Result<&'static [&'static str], Problem> {
+    match status.pointer(DOWNLOADED).is_some_and(Value::is_string) {
+        true => Ok(&["upgrade", "--from-downloaded", "--json"]),
+        false => Err(Problem::new(Kind::NothingToDo, "nothing was brought that could boot: prepare first")),
+    }
+}
+
+/// To which deployment, whole, to go back; none for the one before.
+fn way_back(to: Option<&str>, status: &Value) -> Result<Option<String>, Problem> {
+    let role = |name: &str| status.pointer(&format!("/status/{name}")).filter(|role| role.is_object());
+    let Some(to) = to else {
+        return match role("rollback").or_else(|| role("staged")) {
+            Some(_) => Ok(None),
+            None => Err(Problem::new(Kind::NothingToDo, "there is no deployment to go back to")),
+        };
+    };
+    let others = status.pointer("/status/otherDeployments").and_then(Value::as_array).into_iter().flatten();
+    let all = ["booted", "staged", "rollback"].into_iter().filter_map(role).chain(others);
+    let ids = all.filter_map(|role| role.pointer("/rocketos/deployment")?.as_str());
+    let found: Vec<&str> = ids.filter(|id| id.starts_with(&to.to_ascii_lowercase())).collect();
+    match found.as_slice() {
+        [one] => Ok(Some((*one).to_owned())),
+        [] => Err(Problem::new(Kind::NotFound, format!("there is no deployment '{to}'; /v1/status has them"))),
+        more => Err(Problem::new(Kind::Malformed, format!("{} deployments begin with '{to}'", more.len()))),
+    }
 }
 
 /// Has the updater do a verb, and reads the document that it prints.

@@ -204,6 +204,25 @@ fn many_writers_lose_no_change() {
 }
 
 #[test]
+fn what_is_asked_of_the_updater_is_what_status_says_can_be_done() {
+    let deployment = |id: &str| json!({ "rocketos": { "deployment": id } });
+    let mut status = json!({ "status": { "booted": deployment("aa11"), "rocketos": { "downloaded": null } } });
+    assert_eq!(activation(&status).unwrap_err().kind, Kind::NothingToDo);
+    assert_eq!(way_back(None, &status).unwrap_err().kind, Kind::NothingToDo);
+    status["status"]["rocketos"]["downloaded"] = json!("bb22");
+    assert_eq!(activation(&status).unwrap()[1], "--from-downloaded");
+    status["status"]["rollback"] = deployment("ab33");
+    status["status"]["otherDeployments"] = json!([deployment("cc44")]);
+    assert_eq!(way_back(None, &status).unwrap(), None);
+    for (to, found) in [("aa", Ok("aa11")), ("AB", Ok("ab33")), ("cc44", Ok("cc44")), ("a", Err(400)), ("d", Err(404))]
+    {
+        let way = way_back(Some(to), &status).map(Option::unwrap).map_err(|problem| problem.status);
+        assert_eq!(way, found.map(str::to_owned), "{to}");
+    }
+    assert_eq!(status.pointer(BOOTED), Some(&json!("aa11")));
+}
+
+#[test]
 fn what_the_updater_ends_with_keeps_its_meaning() {
     let done = |code, out: &str, err: &str| Done { code, out: out.to_owned(), err: err.to_owned() };
     assert_eq!(came_to(&done(0, "{\"outcome\":\"current\"}\n", "")).unwrap(), json!({ "outcome": "current" }));

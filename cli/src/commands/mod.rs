@@ -23,7 +23,6 @@ mod status;
 mod verify;
 
 pub use prune::report as report_pruned;
-pub use status::document as status_document;
 
 use crate::args::{Args, Verb};
 

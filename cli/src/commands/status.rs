@@ -3,8 +3,7 @@
 use chrono::Utc;
 use rocketos_deploy::{Deployment, Failure, Node, Roles, mended_in_use, roles};
 use rocketos_health::Report;
-use rocketos_model::DeploymentId;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
     args::{Format, Status},
@@ -13,96 +12,66 @@ use crate::{
     exit, health, host, loader,
 };
 
-/// bootc's host document of this node, with our facts beside it.
-pub fn document() -> anyhow::Result<Value> {
-    Ok(Facts::of_node(false)?.document())
-}
-
 /// Says what runs, what boots next and what is kept.
 pub fn run(args: &Status) -> anyhow::Result<()> {
-    let facts = Facts::of_node(args.booted)?;
+    let node = Node::running()?;
+    let mut roles = roles(&node)?;
+    let downloaded = node.downloaded()?;
+    let outlook = outlook(&node, &roles)?;
+    if args.booted {
+        roles = Roles { booted: roles.booted, ..Roles::default() };
+    }
+    let (last, failures) = (health::newest(), node.failures()?);
+    let health = json!({
+        "good": last.as_ref().map(Report::is_good),
+        "checks": last.as_ref().map(|report| &report.checks),
+        "failures": failures,
+    });
+    // A schedule that cannot be read is no reason to say nothing.
+    let itself = Schedule::of_node().and_then(|schedule| schedule.outlook(&roles, Utc::now()));
+    let itself = itself.unwrap_or_else(|error| {
+        let text = exit::chain(&error);
+        (format!("nothing: {text}"), json!({ "error": text }))
+    });
+    let loader = loader::outlook(&node).unwrap_or_else(|error| {
+        let text = exit::chain(&error);
+        (format!("unknown: {text}"), json!({ "error": text }))
+    });
+    let (damaged, mended) = (node.scrubbed()?.damage.len(), mended_in_use()?.len());
     match args.json || args.format == Some(Format::Json) {
-        true => println!("{}", facts.document()),
-        false => facts.print(),
+        true => {
+            let said = outlook.as_ref().map(|(_, said)| said);
+            let mut document =
+                host::document(&roles, downloaded.as_ref(), said, Some(&itself.1), Some(&health), Some(&loader.1));
+            document["status"]["rocketos"]["damaged"] = json!(damaged);
+            document["status"]["rocketos"]["rebootNeeded"] = json!(mended > 0);
+            println!("{document}");
+        }
+        false => {
+            print!("{}", human(&roles));
+            if let Some((text, _)) = outlook {
+                println!("follows: {text}");
+            }
+            println!("by itself: {}", itself.0);
+            println!("loader: {}", loader.0);
+            if let Some(reason) = last.filter(|report| !report.is_good()).map(|report| report.reason()) {
+                println!("health: {reason}");
+            }
+            for Failure { manifest_digest, version, when, reason } in failures {
+                println!(
+                    "failed here: {} ({manifest_digest}) at {when}: {reason}",
+                    version.as_deref().unwrap_or("unknown")
+                );
+            }
+            if damaged > 0 {
+                println!("damaged: {damaged} things in the store; 'rocketctl scrub' says which, and mends what it can");
+            }
+            if mended > 0 {
+                println!("reboot needed: {mended} objects were mended, and what runs may have them open as they were");
+            }
+        }
     }
     Ok(())
-}
-
-/// What is to be said, in words and for programs.
-struct Facts {
-    roles: Roles,
-    downloaded: Option<DeploymentId>,
-    follows: Option<(String, Value)>,
-    itself: (String, Value),
-    loader: (String, Value),
-    last: Option<Report>,
-    failures: Vec<Failure>,
-    damaged: usize,
-    mended: usize,
-}
-
-impl Facts {
-    fn of_node(booted_alone: bool) -> anyhow::Result<Self> {
-        let node = Node::running()?;
-        let mut roles = roles(&node)?;
-        let downloaded = node.downloaded()?;
-        let follows = outlook(&node, &roles)?;
-        if booted_alone {
-            roles = Roles { booted: roles.booted, ..Roles::default() };
-        }
-        // A schedule that cannot be read is no reason to say nothing.
-        let itself = Schedule::of_node().and_then(|schedule| schedule.outlook(&roles, Utc::now()));
-        let itself = itself.unwrap_or_else(|error| {
-            let text = exit::chain(&error);
-            (format!("nothing: {text}"), json!({ "error": text }))
-        });
-        let loader = loader::outlook(&node).unwrap_or_else(|error| {
-            let text = exit::chain(&error);
-            (format!("unknown: {text}"), json!({ "error": text }))
-        });
-        let (last, failures) = (health::newest(), node.failures()?);
-        let (damaged, mended) = (node.scrubbed()?.damage.len(), mended_in_use()?.len());
-        Ok(Self { roles, downloaded, follows, itself, loader, last, failures, damaged, mended })
-    }
-
-    fn document(&self) -> Value {
-        let health = json!({
-            "good": self.last.as_ref().map(Report::is_good),
-            "checks": self.last.as_ref().map(|report| &report.checks),
-            "failures": self.failures,
-        });
-        let said = self.follows.as_ref().map(|(_, said)| said);
-        let (itself, loader) = (Some(&self.itself.1), Some(&self.loader.1));
-        let mut document = host::document(&self.roles, self.downloaded.as_ref(), said, itself, Some(&health), loader);
-        document["status"]["rocketos"]["damaged"] = json!(self.damaged);
-        document["status"]["rocketos"]["rebootNeeded"] = json!(self.mended > 0);
-        document
-    }
-
-    fn print(&self) {
-        let Self { damaged, mended, .. } = self;
-        print!("{}", human(&self.roles));
-        if let Some((text, _)) = &self.follows {
-            println!("follows: {text}");
-        }
-        println!("by itself: {}", self.itself.0);
-        println!("loader: {}", self.loader.0);
-        if let Some(reason) = self.last.as_ref().filter(|report| !report.is_good()).map(Report::reason) {
-            println!("health: {reason}");
-        }
-        for Failure { manifest_digest, version, when, reason } in &self.failures {
-            println!(
-                "failed here: {} ({manifest_digest}) at {when}: {reason}",
-                version.as_deref().unwrap_or("unknown")
-            );
-        }
-        if *damaged > 0 {
-            println!("damaged: {damaged} things in the store; 'rocketctl scrub' says which, and mends what it can");
-        }
-        if *mended > 0 {
-            println!("reboot needed: {mended} objects were mended, and what runs may have them open as they were");
-        }
-    }
 }
 
 fn human(roles: &Roles) -> String {

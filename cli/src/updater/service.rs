@@ -13,7 +13,7 @@ use clap::Parser as _;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::protocol::{self, Answer, Request};
-use super::{domain, is_changed_by, progress_of};
+use super::{domain, is_served, progress_of};
 use crate::adapters::itself;
 use crate::args::Args;
 use crate::exit;
@@ -70,8 +70,7 @@ fn asked(connection: &UnixStream) -> Result<Request, Refused> {
         .ok_or_else(|| anyhow!("the client asks for nothing"))?;
     let args = Args::try_parse_from(std::iter::once("rocketctl").chain(request.arguments.iter().map(String::as_str)))
         .map_err(|error| Refused { code: USAGE, why: error.into() })?;
-    let ours =
-        is_changed_by(&args.verb) && progress_of(&args.verb).is_none_or(|progress| progress.progress_fd.is_none());
+    let ours = is_served(&args.verb) && progress_of(&args.verb).is_none_or(|progress| progress.progress_fd.is_none());
     if !ours {
         return Err(Refused {
             code: USAGE,

@@ -217,6 +217,18 @@ const CHANGE_OF: &[Kind] = &[
 const UPDATE: &[Kind] =
     &[Kind::Malformed, Kind::Busy, Kind::NothingToDo, Kind::Refused, Kind::NotYet, Kind::Unreachable, Kind::Full];
 
+/// The same where it is about a deployment.
+const ROLLBACK: &[Kind] = &[
+    Kind::Malformed,
+    Kind::NotFound,
+    Kind::Busy,
+    Kind::NothingToDo,
+    Kind::Refused,
+    Kind::NotYet,
+    Kind::Unreachable,
+    Kind::Full,
+];
+
 /// What may go wrong with every request: that who asks may not, the node fails, or too many ask.
 pub(crate) const ALWAYS: [Kind; 4] = [Kind::Malformed, Kind::NotPermitted, Kind::Failed, Kind::Crowded];
 

@@ -4,20 +4,23 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Answer, Asked, Document, Nothing, Operation, Run, Says, of, read, update, whole};
+use super::{Answer, Asked, Document, Nothing, Operation, ROLLBACK, Run, Says, UPDATE, of, read, update, whole};
 use crate::{
     Kind, Problem, openapi,
     wire::{Event, Health, HostContainer, HostContainers, Step},
 };
 
 pub(super) const ALL: &[Operation] = &[
-    read(
-        "showStatus",
-        "/v1/status",
-        "What runs, what boots next and what is kept: bootc's host document, with our facts beside it.",
-        Says::Json(of::<Document>),
-        Run::Work(status),
-    ),
+    Operation {
+        problems: UPDATE,
+        ..read(
+            "showStatus",
+            "/v1/status",
+            "What runs, what boots next and what is kept: bootc's host document, with our facts beside it.",
+            Says::Json(of::<Document>),
+            Run::Work(status),
+        )
+    },
     read("showHealth", "/v1/health", "What health checks came to last.", Says::Json(of::<Health>), Run::Work(health)),
     Operation {
         problems: &[Kind::NotFound],
@@ -43,6 +46,7 @@ pub(super) const ALL: &[Operation] = &[
     update("rebootNode", "/v1/update/reboot", "Reboots in order.", Run::Work(reboot)),
     Operation {
         query: whole::<Back>,
+        problems: ROLLBACK,
         ..update(
             "rollBack",
             "/v1/rollback",
