@@ -16,3 +16,4 @@ mod scrub;
 mod secure_boot;
 mod settings;
 mod surroundings;
+mod userdata;

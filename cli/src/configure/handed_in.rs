@@ -61,13 +61,15 @@ pub(super) fn early(stored: &Content) -> Vec<Handed> {
 pub fn with_network() -> anyhow::Result<()> {
     let root = Path::new("/");
     let names = waiting(root)?;
+    // Once in a boot, whatever becomes of it.
+    set_waiting(root, &[])?;
     let engine = Engine::open()?;
     let mut http = Http::new(Patience::default())?;
     let came = engine.hand_in(|stored| collect(&mut Running, Some(&mut http), stored, Some(&names)))?;
     for name in &came.changed {
         println!("User data ({name}) is in force.");
     }
-    set_waiting(root, &[])
+    Ok(())
 }
 
 impl Engine {

@@ -12,8 +12,8 @@ use std::{
 
 use rocketos_sys::{
     block,
-    label::{self, Labelled},
-    mount::{Access, Right, forbid, mount_device},
+    label::{self, Kind, Labelled},
+    mount::{Access, MountOption, Right, forbid, mount_device},
 };
 use rustix::fs::{Mode, OFlags, openat};
 
@@ -76,7 +76,18 @@ fn has_label(device: &Path, label: &str) -> Option<Labelled> {
 }
 
 fn mount_labelled(device: &Path, file_system: &Labelled) -> Result<OwnedFd, DeployError> {
-    mount_device(file_system.kind.name(), device, Access::ReadOnly, &[])
+    // Whoever made the disk had other users, and may have kept files from all others: here they are root's.
+    let options: &[MountOption<'_>] = match file_system.kind {
+        Kind::Vfat => &[MountOption::Value("umask", "0077")],
+        Kind::Iso9660 => &[
+            MountOption::Value("uid", "0"),
+            MountOption::Value("gid", "0"),
+            MountOption::Flag("overriderockperm"),
+            MountOption::Value("mode", "0400"),
+            MountOption::Value("dmode", "0500"),
+        ],
+    };
+    mount_device(file_system.kind.name(), device, Access::ReadOnly, options)
         .and_then(|mount| forbid(&mount, &[Right::Device, Right::SetUser, Right::Execute]).map(|()| mount))
         .map_err(|error| DeployError::Mount {
             doing: "mounting a disk that configures this node",

@@ -17,6 +17,7 @@ mod containers_policy;
 mod gpt;
 mod index;
 mod key;
+mod label;
 mod layer;
 mod layout;
 mod manifest;
@@ -30,6 +31,7 @@ mod registry;
 mod scratch;
 mod server;
 mod signing;
+mod smbios;
 mod statement;
 mod tar;
 mod tuf;
@@ -54,6 +56,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("gpt", gpt::fuzz),
     ("index", index::fuzz),
     ("key", key::fuzz),
+    ("label", label::fuzz),
     ("layer", layer::fuzz),
     ("manifest", manifest::fuzz),
     ("origin", origin::fuzz),
@@ -63,6 +66,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("reference", reference::fuzz),
     ("registries", registries::fuzz),
     ("registry", registry::fuzz),
+    ("smbios", smbios::fuzz),
     ("statement", statement::fuzz),
     ("tuf-delegated", tuf::delegated::fuzz),
     ("tuf-root", tuf::root::fuzz),

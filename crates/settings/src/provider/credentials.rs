@@ -29,13 +29,19 @@ pub const PROVIDER: Provider = Provider {
 fn read(root: &Path) -> Result<Option<Vec<u8>>, String> {
     let mut found: Vec<Vec<u8>> = file(&root.join(FW_CFG), DOCUMENT_BYTES)?.into_iter().collect();
     let table = file(&root.join(TABLE), smbios::TABLE_BYTES)?.unwrap_or_default();
-    for string in smbios::oem_strings(&table) {
-        found.extend(credential(string)?);
-    }
+    found.extend(of_strings(&smbios::oem_strings(&table))?);
     match found.len() {
         0 | 1 => Ok(found.pop()),
         _ => Err(format!("the credential {NAME} is handed in more than once")),
     }
+}
+
+/// Each time that strings of SMBIOS hold this credential.
+///
+/// # Errors
+/// When one says that it is base64, and is not.
+pub fn of_strings(strings: &[&[u8]]) -> Result<Vec<Vec<u8>>, String> {
+    strings.iter().filter_map(|string| credential(string).transpose()).collect()
 }
 
 /// What a string holds, where it is this credential.

@@ -26,6 +26,7 @@ const NEEDED: &[(&str, &str)] = &[
     ("uidmap", "/usr/bin/newuidmap"),
     ("mmdebstrap", "/usr/bin/mmdebstrap"),
     ("mtools", "/usr/bin/mcopy"),
+    ("xorriso", "/usr/bin/xorriso"),
     ("openssl", "/usr/bin/openssl"),
     ("skopeo", "/usr/bin/skopeo"),
     ("sbsigntool", "/usr/bin/sbverify"),
