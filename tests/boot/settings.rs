@@ -57,10 +57,8 @@ fn changes(guest: &mut Guest) -> Result<()> {
     ensure!(said.contains("+other") && said.contains("-hello"), "a dry run says no difference: {said}");
     expect(guest, ["hello", "262145", "node-7.example"])?;
     // Who opens the firewall reaches what listens.
-    guest.check(
-        "rocketctl settings set 'firewall.open=[{ protocol = \"tcp\", port = 7777, reason = \"a test\" }]'",
-        BOOT,
-    )?;
+    let open = "firewall.open.test={ protocol = \"tcp\", port = 7777, reason = \"a test\" }";
+    guest.check(&format!("rocketctl settings set '{open}'"), BOOT)?;
     let open = guest.ask("rocketctl firewall show")?;
     ensure!(open.contains("7777"), "the firewall is as it was: {open}");
     guest.check("rocketctl settings undo", BOOT)?;
