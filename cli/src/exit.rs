@@ -132,6 +132,9 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     if cause.is::<Refused>() || cause.is::<PolicyError>() {
         return Some(NOT_ALLOWED);
     }
+    if cause.is::<rocketos_settings::userdata::UserDataError>() {
+        return Some(REFUSED);
+    }
     if cause.is::<NoApi>() {
         return Some(UNAVAILABLE);
     }

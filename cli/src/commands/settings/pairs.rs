@@ -11,7 +11,8 @@ const NAME: &str = "value";
 pub(super) fn parse(pair: &str) -> anyhow::Result<(Key, Value)> {
     let (key, value) = split(pair).with_context(|| "a setting is KEY=VALUE, such as motd=hello")?;
     let read = toml(value);
-    let is_text = Schema::get().at(&key).is_some_and(|schema| schema.get("type").is_some_and(|kind| kind == "string"));
+    // A key that nobody knows is refused by its name, whatever its value.
+    let is_text = Schema::get().at(&key).is_none_or(|schema| schema.get("type").is_some_and(|kind| kind == "string"));
     match (read, is_text) {
         (Ok(value), true) if !value.is_string() => Ok((key, Value::from(value_as_typed(pair)))),
         (Ok(value), _) => Ok((key, value)),
@@ -68,6 +69,7 @@ mod tests {
             ("motd=", "motd", json!("")),
             ("motd=7", "motd", json!("7")),
             ("settings.motd=true", "motd", json!("true")),
+            ("network.hostnam=x", "network.hostnam", json!("x")),
             ("network.hostname=node-1.example", "network.hostname", json!("node-1.example")),
             ("host-containers.admin.enabled=true", "host-containers.admin.enabled", json!(true)),
             ("ntp.time-servers=[\"a.example\", 'b.example']", "ntp.time-servers", json!(["a.example", "b.example"])),
