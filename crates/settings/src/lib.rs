@@ -1,6 +1,6 @@
 //! Settings: what a node is to be.
 //!
-//! Owns the model, what layers come to together, what documents say, and what is stored. It is pure but for the image's files and the folder of generations: facts, user
+//! Owns the model, what layers come to together, what documents say, and what is stored. It is pure but for files of image and kernel and the folder of generations: facts, user
 //! data and the time are handed in, and whoever calls it renders and applies. `docs/settings.md` is its page.
 //!
 //! ```text
