@@ -28,7 +28,7 @@ const FIRST_PORT: u16 = 9001;
 const WEB_PORT: u16 = 8080;
 
 /// The questions, in the order of their ports.
-const VERBS: [&str; 20] = [
+const VERBS: [&str; 22] = [
     "state",
     "failed",
     "status",
@@ -49,6 +49,8 @@ const VERBS: [&str; 20] = [
     "argument",
     "rotated",
     "revoked",
+    "settings",
+    "api",
 ];
 /// A unit that somebody has firmware hand to the machine.
 const FOREIGN: &str = "foreign.service";
@@ -244,6 +246,15 @@ fn containers_outlive_an_update_of_a_node_without_a_shell() -> Result<()> {
     ensure!(explained.contains("container_t: a container") && explained.contains(promise), "explained: {explained}");
     let asked = node.ask("asked", ASK)?;
     ensure!(asked.contains("does not let system_u:system_r:service_t:"), "a service asked: {asked}");
+
+    progress.step("settings are changed, and the API asked", || -> Result<()> {
+        let (set, status) = (node.ask("settings", ASK)?, node.ask("api", ASK)?);
+        let read = |said: &str| serde_json::from_str::<Value>(said).with_context(|| format!("the API said {said}"));
+        ensure!(read(&set)?["outcome"] == "applied", "settings set: {set}");
+        let booted = read(&status)?["status"]["booted"]["image"]["version"].clone();
+        ensure!(booted == VERSIONS[0], "the API says of what runs: {status}");
+        Ok(())
+    })?;
 
     progress.step("keys are rotated, and a kernel argument is added", || -> Result<()> {
         let (rotated, added) = (node.ask("rotate", ASK)?, node.ask("argument", ASK)?);
