@@ -46,6 +46,7 @@ const VIOLATIONS: &[&str] = &[
     "(allow runtime_t container_file_t (blk_file (open)))",
     "(allow service_t device_t (blk_file (write)))",
     "(allow init_t device_t (blk_file (append)))",
+    "(allow settings_t device_t (blk_file (write)))",
     // Nobody touches the policy.
     "(allow init_t security_t (security (load_policy)))",
     "(allow init_t security_t (security (setenforce)))",
