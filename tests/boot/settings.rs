@@ -73,7 +73,7 @@ fn refuses(guest: &mut Guest, fixture: &Fixture) -> Result<()> {
     refused(guest, "rocketctl settings set 'ntp.time-servers=[\"a b\"]'", REFUSED, &["ntp.time-servers"])?;
     // A container that cannot be had: its unit says so, and what was in force is again.
     let nowhere = format!("{}/nothing:1", fixture.registry.in_guest());
-    let command = format!("rocketctl settings set containers.none.image={nowhere}");
+    let command = format!("rocketctl settings set containers.none.source={nowhere}");
     refused(guest, &command, 1, &["settings-none.service", "put back"])
 }
 
