@@ -74,7 +74,7 @@ fn refuses(guest: &mut Guest, fixture: &Fixture) -> Result<()> {
     // A container that cannot be had: its unit says so, and what was in force is again.
     let nowhere = format!("{}/nothing:1", fixture.registry.in_guest());
     let command = format!("rocketctl settings set containers.none.source={nowhere}");
-    refused(guest, &command, 1, &["settings-none.service", "put back"])
+    refused(guest, &command, 1, &["settings-none.service", "in force again"])
 }
 
 /// Median of the milliseconds that a change of what restarts nothing takes, from the caller's side.
