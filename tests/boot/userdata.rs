@@ -25,7 +25,7 @@ const TOKEN: &str = "AQAEAP==";
 const MAPS: &str = "300123";
 /// Where the ESP is mounted for a moment.
 const WITH_ESP: &str = "set -e; mkdir -p /run/esp; esp=$(grep '^esp' /run/rocketos/booted.toml | cut -d '\"' -f 2); \
-                        mount -t vfat \"$esp\" /run/esp; trap 'umount /run/esp' EXIT; cd /run/esp/EFI/rocketos; ";
+                        mount -t vfat \"$esp\" /run/esp; trap 'cd /; umount /run/esp' EXIT; cd /run/esp/EFI/rocketos; ";
 
 /// Everything that a provider configures here: a text, a name, a parameter of the kernel.
 fn document(name: &str) -> String {
@@ -120,7 +120,8 @@ fn is_configured(guest: &mut Guest, name: &str) -> Result<()> {
     ensure!(hostname == name, "the node is called {hostname}");
     guest.check(&format!("until grep -q {MAPS} /proc/sys/vm/max_map_count; do sleep 1; done"), BOOT)?;
     let boot = receipt(guest, "boot")?;
-    ensure!(boot["outcome"] == "applied" && boot["refused"] == serde_json::json!([]), "{boot}");
+    let whole = boot["refused"].as_array().is_none_or(Vec::is_empty);
+    ensure!(boot["outcome"] == "applied" && whole, "{boot}");
     let told = guest.ask("journalctl --no-pager -q -b -o cat --grep='Settings are not in force' || true")?;
     ensure!(told.is_empty(), "{told}");
     let circles = guest.ask("journalctl --no-pager -q -b -o cat --grep='ordering cycle' || true")?;
@@ -175,7 +176,7 @@ fn a_disk_for_cloud_init_configures_a_node_once() -> Result<()> {
 }
 
 #[test]
-#[ignore = "many starts"]
+#[ignore = "six machines: cargo xtask test --long boot"]
 fn each_other_provider_configures_a_node_from_nothing() -> Result<()> {
     let progress = Progress::new();
     let fixture = Fixture::ready(&progress)?;

@@ -3,6 +3,7 @@
 mod beside;
 mod causes;
 mod fuzz;
+mod network;
 mod rounds;
 
 use std::path::Path;
@@ -10,8 +11,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use rocketos_tests::command::Run;
-use rocketos_tests::fixture::{Fixture, READY};
+use rocketos_tests::fixture::{CONTENT, Fixture, READY};
 use rocketos_tests::{Images, Progress, Tools, paths};
+
+use self::network::Network;
 
 /// What one section may take.
 const SECTION: Duration = Duration::from_secs(4800);
@@ -48,6 +51,9 @@ const WITHOUT_IMAGES: [&str; 2] = ["harness", TRUST];
 /// Sections that run beside those of machines, as the units do: machines leave a processor idle half of the time, and none of
 /// these uses what they share.
 const BESIDE: [&str; 4] = ["harness", TRUST, "image", "cli"];
+/// Sections of machines that run there too, in a network and with a registry of their own; where this process may make no
+/// network, with the other machines.
+const APART: [&str; 3] = ["attack", "crash", "machine"];
 
 /// Bytes that a whole run takes: half of it images and what they are built from, in podman's storage.
 const ROOM: u64 = 40 << 30;
@@ -80,12 +86,13 @@ pub fn run(args: &Args) -> Result<()> {
     let path = tools.search_path(&progress)?;
     let chosen = |name: &str| args.sections.is_empty() || args.sections.iter().any(|section| section == name);
     let limit = if args.long { LONG_SECTION } else { SECTION };
-    let cargo = |words: &[&str]| {
-        let run = Run::new("cargo").arg("test").args(words).env(READY, "1").env("PATH", &path).limit(limit).printed();
+    let started = |start: Run, words: &[&str]| {
+        let run = start.arg("test").args(words).env(READY, "1").env("PATH", &path).limit(limit).printed();
         // What failed says itself what it was doing; a backtrace would only hide that.
         let run = run.env("RUST_BACKTRACE", "0");
         if args.long { run.env(LONG, "1") } else { run }
     };
+    let cargo = |words: &[&str]| started(Run::new("cargo"), words);
     let present: Vec<_> = SECTIONS.iter().filter(|(name, _)| chosen(name) && exists(name)).collect();
     let again = args.long && chosen(FAILURES);
     if again || present.iter().any(|(name, _)| !WITHOUT_IMAGES.contains(name)) {
@@ -98,12 +105,21 @@ pub fn run(args: &Args) -> Result<()> {
         section("tests");
         progress.step("compiling the tests", || cargo(&["--workspace", "--no-run"]).attached())?;
     }
+    let shared = present.iter().any(|(name, _)| !APART.contains(name));
+    let apart = present.iter().any(|(name, _)| APART.contains(name)) && shared;
+    let network = if apart { Network::new() } else { None };
+    let content = network.as_ref().map(|_| Fixture::content_apart()).transpose()?;
     let of = |name: &str| {
         let mut words = vec!["-p", "rocketos-tests", "--test", name, "--", "--nocapture", "--test-threads=1"];
         if args.long {
             words.push("--include-ignored");
         }
-        let run = cargo(&words);
+        let run = match (&network, content) {
+            (Some(network), Some(content)) if APART.contains(&name) => {
+                started(network.start().arg("cargo"), &words).env(CONTENT, content)
+            }
+            _ => cargo(&words),
+        };
         // Plain HTTP only: reading the system's authorities for each registry would take half of the time.
         if name == TRUST { run.env("SSL_CERT_FILE", "/dev/null").env("SSL_CERT_DIR", "/") } else { run }
     };
@@ -111,7 +127,8 @@ pub fn run(args: &Args) -> Result<()> {
         ("units and commands", cargo(&["--workspace", "--exclude", "rocketos-tests"])),
         ("units of the harness", cargo(&["-p", "rocketos-tests", "--lib"])),
     ];
-    let sections = present.into_iter().map(|(name, title)| (BESIDE.contains(name), *title, of(name)));
+    let beside = |name: &str| BESIDE.contains(&name) || (network.is_some() && APART.contains(&name));
+    let sections = present.into_iter().map(|(name, title)| (beside(name), *title, of(name)));
     let units = units.into_iter().filter(|_| chosen(UNITS)).map(|(title, run)| (true, title, run));
     let all: Vec<_> = units.chain(sections).collect();
     let alone = all.iter().all(|(beside, ..)| *beside);

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+use crate::command::Run;
 use crate::installer::{self, Install};
 use crate::{Disk, Format, Images, Machine, Progress, Registry, Tools, paths};
 
@@ -59,6 +60,11 @@ fn build(progress: &Progress, registry: &Registry, list: &Path) -> Result<()> {
     std::fs::write(list, digests).with_context(|| format!("writing {}", list.display()))
 }
 
+/// Which folder of the fixture's the registry keeps its content in, where it is not [`REGISTRY`].
+pub const CONTENT: &str = "ROCKETOS_TESTS_REGISTRY";
+const REGISTRY: &str = "registry";
+const APART: &str = "registry-apart";
+
 /// The shared state, its registry running.
 #[derive(Debug)]
 pub struct Fixture {
@@ -82,7 +88,8 @@ impl Fixture {
         let tools = Tools::ensure(progress)?;
         let folder = paths::work().join("fixture");
         std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
-        let registry = Registry::on_port(&tools, &folder.join("registry"), PORT)?;
+        let content = std::env::var_os(CONTENT).unwrap_or_else(|| REGISTRY.into());
+        let registry = Registry::on_port(&tools, &folder.join(content), PORT)?;
         let list = folder.join("digests");
         let known = std::env::var_os(READY).is_some() || BUILT.load(Ordering::Relaxed);
         if !known {
@@ -99,6 +106,18 @@ impl Fixture {
             fixture.install(progress, &folder.join("base.of"))?;
         }
         Ok(fixture)
+    }
+
+    /// Copies what the registry has, for tests that run at the same time in a network of their own, with [`CONTENT`] set to
+    /// what this returns: tags are moved.
+    pub fn content_apart() -> Result<&'static str> {
+        let folder = paths::work().join("fixture");
+        let (from, to) = (folder.join(REGISTRY), folder.join(APART));
+        if to.exists() {
+            std::fs::remove_dir_all(&to).with_context(|| format!("removing {}", to.display()))?;
+        }
+        Run::new("cp").args(["--archive", "--reflink=auto"]).arg(&from).arg(&to).quiet()?;
+        Ok(APART)
     }
 
     /// Makes [`TAG`] name a release.
