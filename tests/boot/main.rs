@@ -14,6 +14,4 @@ mod node;
 mod report;
 mod scrub;
 mod secure_boot;
-mod settings;
 mod surroundings;
-mod userdata;

@@ -30,6 +30,7 @@ const SECTIONS: &[(&str, &str)] = &[
     ("image", "images"),
     ("cli", "rocketctl, and what it refuses"),
     (MACHINES, "machines: install, upgrade, roll back"),
+    ("settings", "machines: settings and user data"),
     ("attack", "machines: tampering"),
     ("crash", "machines: power cuts"),
     ("machine", "machines: what rocketctl refuses, and installing from a container"),
@@ -53,7 +54,7 @@ const WITHOUT_IMAGES: [&str; 2] = ["harness", TRUST];
 const BESIDE: [&str; 4] = ["harness", TRUST, "image", "cli"];
 /// Sections of machines that run there too, in a network and with a registry of their own; where this process may make no
 /// network, with the other machines.
-const APART: [&str; 3] = ["attack", "crash", "machine"];
+const APART: [&str; 4] = ["settings", "attack", "crash", "machine"];
 
 /// Bytes that a whole run takes: half of it images and what they are built from, in podman's storage.
 const ROOM: u64 = 40 << 30;
@@ -65,7 +66,7 @@ pub struct Args {
     /// and two hundred upgrades on one disk; thirty CPU-minutes for each fuzz target.
     #[arg(long)]
     long: bool,
-    /// Only the sections so named: units, fuzz, harness, trust, image, cli, boot, attack, crash, machine, failures.
+    /// Only the sections so named: units, fuzz, harness, trust, image, cli, boot, settings, attack, crash, machine, failures.
     sections: Vec<String>,
 }
 

@@ -176,7 +176,7 @@ fn a_disk_for_cloud_init_configures_a_node_once() -> Result<()> {
 }
 
 #[test]
-#[ignore = "six machines: cargo xtask test --long boot"]
+#[ignore = "six machines: cargo xtask test --long settings"]
 fn each_other_provider_configures_a_node_from_nothing() -> Result<()> {
     let progress = Progress::new();
     let fixture = Fixture::ready(&progress)?;

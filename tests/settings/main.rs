@@ -1,0 +1,4 @@
+//! Machines that are told what they are to be: by their API, and by whoever provides them.
+
+mod changed;
+mod userdata;
