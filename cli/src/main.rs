@@ -9,7 +9,6 @@ mod bring;
 mod channel;
 mod commands;
 mod config;
-#[allow(dead_code, unused_imports, reason = "the verbs of settings ask the API, which calls it")]
 mod configure;
 mod exit;
 mod firewall;

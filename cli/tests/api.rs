@@ -114,8 +114,8 @@ fn what_is_typed_wrongly_is_told_before_anybody_is_asked() {
     for (words, said, code) in [
         (["settings", "set", "motd"].as_slice(), "KEY=VALUE", 1),
         (&["settings", "set"], "required", 2),
-        (&["settings", "set", "host-containers.admin.enabled=perhaps"], "no TOML", 1),
-        (&["settings", "set", "--file", document], "line 3", 1),
+        (&["settings", "set", "host-containers.admin.enabled=perhaps"], "no TOML", 65),
+        (&["settings", "set", "--file", document], "line 3", 65),
         (&["settings", "unset", "a..b"], "no key", 1),
         (&["api", "GET", "v1/status"], "begins with '/'", 1),
         (&["api", "G T", "/v1/status"], "method", 1),

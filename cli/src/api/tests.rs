@@ -9,6 +9,7 @@ use std::{
 };
 
 use rocketos_api::{Access, Peer, Permit, Service, limits::Patience, wire};
+use rocketos_deploy::SettingsFolders;
 use rocketos_model::layout;
 use rocketos_settings::{plan::Plan, render::Files};
 use tokio::{runtime::Runtime, sync::oneshot};
@@ -65,7 +66,8 @@ impl Served {
         for folder in ["etc".into(), Path::new("sysroot").join(layout::deployment_dir(&id))] as [PathBuf; 2] {
             fs::create_dir_all(root.path().join(folder)).unwrap();
         }
-        let engine = Engine::at(root.path(), id, Box::new(words.clone()));
+        let folders = SettingsFolders::at(&root.path().join("sysroot"), id);
+        let engine = Engine::of(root.path(), folders, Box::new(words.clone()));
         let listener = UnixListener::bind(root.path().join("api.sock")).unwrap();
         listener.set_nonblocking(true).unwrap();
         let service = Service {

@@ -4,7 +4,6 @@ use std::{path::Path, time::Instant};
 
 use chrono::{DateTime, Utc};
 use rocketos_deploy::SettingsFolders;
-use rocketos_model::{DeploymentId, layout};
 use rocketos_settings::{
     Choice, InForce, Layers, in_force,
     render::{Files, render},
@@ -66,14 +65,12 @@ impl Engine {
     pub fn open() -> Result<Self, ConfigureError> {
         let folders = SettingsFolders::running()?.ok_or(ConfigureError::NoDeployment)?;
         let root = Path::new("/");
-        Ok(Self { place: Place::at(root), folders, services: Box::new(System::new(root)) })
+        Ok(Self::of(root, folders, Box::new(System::new(root))))
     }
 
-    /// Those below a root: its /etc, /run and /usr, and /sysroot with the settings of its deployments.
-    pub fn at(root: &Path, deployment: DeploymentId, services: Box<dyn Services>) -> Self {
-        let place = Place::at(root);
-        let folders = SettingsFolders::at(&place.beneath(layout::node::SYSROOT), deployment);
-        Self { place, folders, services }
+    /// Those of a deployment, with /etc, /run and /usr below a root.
+    pub fn of(root: &Path, folders: SettingsFolders, services: Box<dyn Services>) -> Self {
+        Self { place: Place::at(root), folders, services }
     }
 
     /// How things stand. Nothing is written.

@@ -105,14 +105,6 @@ impl ConfigureError {
         }
     }
 
-    /// Everything that is wrong with settings.
-    pub fn problems(&self) -> Option<&Problems> {
-        match self {
-            Self::Invalid(problems) => Some(problems),
-            _ => None,
-        }
-    }
-
     /// What was done and taken back.
     pub fn receipt(&self) -> Option<&Receipt> {
         match self {

@@ -8,6 +8,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use rocketos_deploy::SettingsFolders;
 use rocketos_model::{DeploymentId, layout};
 use rocketos_settings::{Key, Tree, plan::Plan, render::Files, store::StoreError};
 use serde_json::{Value, json};
@@ -93,7 +94,8 @@ impl Node {
     }
 
     fn engine_of(&self, deployment: &str) -> Engine {
-        Engine::at(self.root.path(), id(deployment), Box::new(self.services.clone()))
+        let folders = SettingsFolders::at(&self.path("sysroot"), id(deployment));
+        Engine::of(self.root.path(), folders, Box::new(self.services.clone()))
     }
 
     fn said(&self, path: &str) -> Option<String> {

@@ -176,7 +176,7 @@ impl Fixture {
 
     /// A machine whose image has another loader for who updates it.
     pub fn with_another_loader(&self, machine: Machine) -> Machine {
-        let swap = format!("[Service]\nExecStartPre=-/bin/mount --bind {OTHER_LOADER} {LOADER}\n");
+        let swap = format!("[Service]\nBindReadOnlyPaths=-{OTHER_LOADER}:{LOADER}\n");
         machine.credentials(|set| set.set("systemd.unit-dropin.rocketos-bless.service", swap))
     }
 
