@@ -31,6 +31,8 @@ const PORT: u16 = 5999;
 pub const LOADER: &str = "/usr/lib/systemd/boot/efi/systemd-bootx64.efi";
 /// What [`Fixture::with_another_loader`] puts in its place, once it is there.
 pub const OTHER_LOADER: &str = "/var/loader.efi";
+/// The unit that does so.
+const SWAP: &str = "another-loader.service";
 /// Memory of a machine under test, in MiB.
 const MEMORY: u32 = 1536;
 /// What a boot may take in an emulated machine on a busy host.
@@ -176,8 +178,13 @@ impl Fixture {
 
     /// A machine whose image has another loader for who updates it.
     pub fn with_another_loader(&self, machine: Machine) -> Machine {
-        let swap = format!("[Service]\nBindReadOnlyPaths=-{OTHER_LOADER}:{LOADER}\n");
-        machine.credentials(|set| set.set("systemd.unit-dropin.rocketos-bless.service", swap))
+        // For everybody: whoever updates it has mounts of its own, and so has who tells how it stands.
+        let swap = format!("[Service]\nType=oneshot\nExecStart=-/bin/mount --bind {OTHER_LOADER} {LOADER}\n");
+        let first = format!("[Unit]\nWants={SWAP}\nAfter={SWAP}\n");
+        machine.credentials(|set| {
+            set.unit(SWAP, &swap);
+            set.set("systemd.unit-dropin.rocketos-bless.service", first);
+        })
     }
 
     fn install(&self, progress: &Progress, stamp: &Path) -> Result<()> {
