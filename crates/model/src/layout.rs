@@ -8,6 +8,7 @@
 //!       state/deploy/<id>/{origin,etc,settings}                one per deployment
 //!       state/rocketos/{machine-id,lock,downloaded,pins/<id>}  the node's own memory
 //!       state/rocketos/trust/<place>/…                         what release metadata said
+//!       state/rocketos/host-containers/<name>                  which image a host container runs
 //!       state/os/default/var                                   /var, unless it has a partition
 //! ```
 
@@ -45,6 +46,8 @@ pub mod root {
     pub const REBOOT_LOCK: &str = "state/rocketos/reboot-lock";
     /// How far the last scrub came, and what it left.
     pub const SCRUB: &str = "state/rocketos/scrub";
+    /// One file per host container, by its name: which image it runs.
+    pub const HOST_CONTAINERS: &str = "state/rocketos/host-containers";
     /// Who scrubs now.
     pub const SCRUB_LOCK: &str = "state/rocketos/scrub-lock";
     /// `/var` of every deployment, unless it has a partition.
@@ -171,8 +174,49 @@ pub mod node {
     pub const TRANSACTIONS: &str = "/run/rocketos/settings/transactions";
     /// Where the API is asked.
     pub const API_SOCKET: &str = "/run/rocketos/api.sock";
+    /// What a host container is to run, a file each; placed by settings.
+    pub const HOST_CONTAINERS: &str = "/etc/rocketos/host-containers";
+    /// What host containers run on, a folder each.
+    pub const HOST_CONTAINERS_RUN: &str = "/run/rocketos/host-containers";
+    /// What outlives host containers, a folder each.
+    pub const HOST_CONTAINERS_DATA: &str = "/var/lib/rocketos/host-containers";
     /// What settings placed in /etc and /run, with what was there before; of the life of /etc.
     pub const PLACED: &str = "/etc/rocketos/settings";
+}
+
+/// Names in the folder of a host container, below [`node::HOST_CONTAINERS_RUN`].
+pub mod host_container {
+    /// Where its image is mounted.
+    pub const ROOT: &str = "root";
+    /// A file system in memory, of its own, for what it writes in `/run` and `/tmp`.
+    pub const MEMORY: &str = "memory";
+    /// What is to be started.
+    pub const PROCESS: &str = "process.json";
+    /// Its user data, placed by settings.
+    pub const USER_DATA: &str = "user-data";
+}
+
+/// Paths inside a host container, relative to its root. Its image gets them when it is made mountable: nothing can be made later.
+pub mod inside {
+    /// Folders that something is mounted on.
+    pub const FOLDERS: [&str; 8] = ["dev", "proc", "sys", "run", "tmp", ".rocketos", PERSISTENT, HOST_ROOT];
+    /// Files that something is mounted on.
+    pub const FILES: [&str; 3] = [ENTER, PROCESS, USER_DATA];
+    /// What outlives it.
+    pub const PERSISTENT: &str = ".rocketos/persistent";
+    /// The host's root, for who may do to the host whatever root may.
+    pub const HOST_ROOT: &str = ".rocketos/rootfs";
+    /// The program that becomes the image's.
+    pub const ENTER: &str = ".rocketos/enter";
+    /// What that program reads.
+    pub const PROCESS: &str = ".rocketos/process.json";
+    /// Its user data.
+    pub const USER_DATA: &str = ".rocketos/user-data";
+}
+
+/// Which image a host container runs.
+pub fn host_container(name: &str) -> String {
+    format!("{}/{name}", root::HOST_CONTAINERS)
 }
 
 /// A deployment's directory on the root partition.
@@ -222,6 +266,7 @@ mod tests {
             root::PINS,
             root::FAILED,
             root::REBOOT_LOCK,
+            root::HOST_CONTAINERS,
             root::SCRUB,
             root::SCRUB_LOCK,
             root::VAR,

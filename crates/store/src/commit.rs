@@ -19,7 +19,7 @@ use rocketos_model::{ComposefsDigest, DiffId, ManifestDigest, ObjectId, layout, 
 use crate::{
     Store, StoreError,
     open::object_id,
-    tree::{Policy, TreeFacts, finish, weigh},
+    tree::{Mountable, Policy, TreeFacts, finish, weigh},
 };
 
 /// Content type of a manifest's stream, as composefs-oci writes it.
@@ -64,7 +64,16 @@ impl Uki {
     }
 }
 
-fn parse_error<E: std::error::Error + Send + Sync + 'static>(what: &'static str) -> impl FnOnce(E) -> StoreError {
+/// What an image is named by.
+pub(crate) struct Documents<'a> {
+    pub(crate) manifest: &'a [u8],
+    pub(crate) config: &'a [u8],
+    pub(crate) layers: &'a [(DiffId, Sha512HashValue)],
+    /// As what the configuration's list has what the image mounts as.
+    pub(crate) key: &'static str,
+}
+
+pub(crate) fn parse_error<E: std::error::Error + Send + Sync + 'static>(what: &'static str) -> impl FnOnce(E) -> StoreError {
     move |error| StoreError::Parse { what, source: error.into() }
 }
 
@@ -90,38 +99,50 @@ impl Store {
 
     /// The same, of layers that are here, into a store that need not have them.
     pub(crate) fn commit_into(&self, into: &Self, manifest: &[u8], config: &[u8]) -> Result<Image, StoreError> {
-        let digest = ManifestDigest::from_bytes(sha256(manifest));
-        let parsed = ImageManifest::from_reader(manifest).map_err(parse_error("manifest"))?;
         let configuration = ImageConfiguration::from_reader(config).map_err(parse_error("configuration"))?;
         let layers = self.layers(&configuration)?;
         let tree = self.tree(&layers)?;
         let uki = find_uki(&tree)?;
         let mountable = finish(tree, &Policy::Store(self))?;
-        let image = into
+        let documents = Documents { manifest, config, layers: &layers, key: BOOT_IMAGE_REF_KEY_V1 };
+        let digest = into.name_image(&documents, &mountable)?;
+        Ok(Image { manifest_digest: digest, facts: mountable.facts, uki, config: configuration })
+    }
+
+    /// Stores what an image mounts as, and names it by its documents.
+    pub(crate) fn name_image(
+        &self,
+        documents: &Documents<'_>,
+        mountable: &Mountable,
+    ) -> Result<ManifestDigest, StoreError> {
+        let Documents { manifest, config, layers, key } = *documents;
+        let digest = ManifestDigest::from_bytes(sha256(manifest));
+        let parsed = ImageManifest::from_reader(manifest).map_err(parse_error("manifest"))?;
+        let image = self
             .repository
             .write_image(None, &mountable.bytes)
             .map_err(StoreError::composefs("storing the mountable image"))?;
 
         let refs: HashMap<Box<str>, Sha512HashValue> =
             layers.iter().map(|(id, object)| (Box::from(id.to_string()), object.clone())).collect();
-        let boot = HashMap::from([(Box::from(BOOT_IMAGE_REF_KEY_V1), image)]);
-        let (_, config_object) = composefs_oci::write_config_raw(&into.repository, config, refs, None, None, &boot)
+        let images = HashMap::from([(Box::from(key), image)]);
+        let (_, config_object) = composefs_oci::write_config_raw(&self.repository, config, refs, None, None, &images)
             .map_err(StoreError::composefs("storing the image's configuration"))?;
 
-        let mut stream = into
+        let mut stream = self
             .repository
             .create_stream(MANIFEST_CONTENT_TYPE)
             .map_err(StoreError::composefs("storing the manifest"))?;
         stream.add_named_stream_ref(&format!("config:{}", parsed.config().digest()), &config_object);
-        for (id, object) in &layers {
+        for (id, object) in layers {
             stream.add_named_stream_ref(&id.to_string(), object);
         }
         stream.write_external(manifest).map_err(StoreError::composefs("storing the manifest"))?;
-        into.repository
+        self.repository
             .write_stream(stream, &manifest_name(&digest), Some(&reference(&digest)))
             .map_err(StoreError::composefs("naming the image in the store"))?;
-        into.sync()?;
-        Ok(Image { manifest_digest: digest, facts: mountable.facts, uki, config: configuration })
+        self.sync()?;
+        Ok(digest)
     }
 
     /// Opens an image that [`Store::commit_image`] named; absent where there is none.
@@ -211,7 +232,7 @@ impl Store {
         }
     }
 
-    fn layers(&self, config: &ImageConfiguration) -> Result<Vec<(DiffId, Sha512HashValue)>, StoreError> {
+    pub(crate) fn layers(&self, config: &ImageConfiguration) -> Result<Vec<(DiffId, Sha512HashValue)>, StoreError> {
         let ids = config.rootfs().diff_ids();
         if ids.len() > limits::LAYERS {
             return Err(StoreError::Limit { what: "layers", limit: limits::LAYERS as u64 });
@@ -226,7 +247,7 @@ impl Store {
     }
 
     /// The files of all layers, one upon the other.
-    fn tree(&self, layers: &[(DiffId, Sha512HashValue)]) -> Result<FileSystem<Sha512HashValue>, StoreError> {
+    pub(crate) fn tree(&self, layers: &[(DiffId, Sha512HashValue)]) -> Result<FileSystem<Sha512HashValue>, StoreError> {
         let mut tree = FileSystem::new(Stat::uninitialized());
         for (_, object) in layers {
             let mut stream = self

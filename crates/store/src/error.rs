@@ -88,6 +88,9 @@ pub enum StoreError {
         /// How many there are.
         found: usize,
     },
+    /// A container's image that cannot be one.
+    #[error("the image cannot run as a container of the host: {0}")]
+    NoContainer(String),
     /// Anything composefs says.
     #[error("{doing}")]
     Composefs {

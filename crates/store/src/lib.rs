@@ -15,6 +15,8 @@ mod check;
 #[cfg(feature = "images")]
 mod commit;
 #[cfg(feature = "images")]
+mod container;
+#[cfg(feature = "images")]
 mod error;
 #[cfg(feature = "images")]
 mod garbage;
@@ -39,6 +41,7 @@ mod tree;
 pub use {
     check::Checked,
     commit::{Content, Image, Uki},
+    container::{CONTAINER_LABEL, ContainerImage},
     error::StoreError,
     garbage::Collected,
     layer::LayerStats,

@@ -52,6 +52,11 @@ pub(crate) fn finish(mut tree: FileSystem<Sha512HashValue>, policy: &Policy<'_>)
         }
     })();
     transformed.map_err(failed)?;
+    mountable(tree)
+}
+
+/// The image of a tree as it is.
+pub(crate) fn mountable(tree: FileSystem<Sha512HashValue>) -> Result<Mountable, StoreError> {
     let (objects, size) = weigh(&tree);
     let bytes = composefs::erofs::writer::mkfs_erofs_versioned(
         &composefs::erofs::writer::ValidatedFileSystem::new(tree)
