@@ -26,7 +26,8 @@ fn kept(roles: &Roles, downloaded: Option<DeploymentId>) -> BTreeSet<DeploymentI
         .collect()
 }
 
-/// Removes every deployment but those that stay, with the objects, kernels and state that only they used.
+/// Removes every deployment but those that stay, with the objects, kernels and state that only they used. Images of host containers
+/// stay.
 ///
 /// Entries go first, so that nothing half removed can boot; then kernels, names in the store, state, and last the objects.
 /// Interrupted, it is finished by the next one.
@@ -37,8 +38,10 @@ fn kept(roles: &Roles, downloaded: Option<DeploymentId>) -> BTreeSet<DeploymentI
 pub fn prune(node: &Node, dry_run: bool) -> Result<Pruned, DeployError> {
     let roles = roles(node)?;
     let keep = kept(&roles, node.downloaded()?);
-    let keep_images: BTreeSet<ManifestDigest> =
+    let needed: BTreeSet<ManifestDigest> =
         roles.all().filter(|deployment| keep.contains(&deployment.id)).map(|d| d.origin.manifest_digest).collect();
+    let containers = node.host_containers()?.into_values().map(|container| container.manifest_digest);
+    let keep_images: BTreeSet<ManifestDigest> = needed.iter().copied().chain(containers).collect();
 
     let entries = node.esp.entries()?;
     let images = node.store.images()?;
@@ -69,8 +72,8 @@ pub fn prune(node: &Node, dry_run: bool) -> Result<Pruned, DeployError> {
             node.unpin(id)?;
         }
     }
-    // What the store does not name, its collection would take from a deployment that stays.
-    for image in &keep_images {
+    // What the store does not name, its collection would take from a deployment that stays. A container's comes again.
+    for image in &needed {
         if !node.store.has_image(image)? {
             return Err(StoreError::Unlisted(*image).into());
         }

@@ -73,7 +73,9 @@ pub(crate) struct Documents<'a> {
     pub(crate) key: &'static str,
 }
 
-pub(crate) fn parse_error<E: std::error::Error + Send + Sync + 'static>(what: &'static str) -> impl FnOnce(E) -> StoreError {
+pub(crate) fn parse_error<E: std::error::Error + Send + Sync + 'static>(
+    what: &'static str,
+) -> impl FnOnce(E) -> StoreError {
     move |error| StoreError::Parse { what, source: error.into() }
 }
 

@@ -1,0 +1,221 @@
+//! Host containers: which image each runs, and what it runs on.
+//!
+//! ```text
+//! state/rocketos/host-containers/<name>            reference, manifest digest, composefs digest: a root of the store
+//! /run/rocketos/host-containers/<name>/root        the image, read-only, fs-verity enforced
+//! /run/rocketos/host-containers/<name>/memory      what it writes in /run and /tmp
+//! /var/lib/rocketos/host-containers/<name>         what outlives it
+//! ```
+//!
+//! Where images come from, and whether they may run, is for others to say, as with deployments.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File, Permissions},
+    io,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use rocketos_model::{ComposefsDigest, ImageReference, ManifestDigest, layout};
+use rocketos_store::mount::mount_image;
+use rocketos_sys::mount::{Access, MountError, MountOption, Right, attach, forbid, mount_virtual};
+use rustix::{
+    fs::{CWD, XattrFlags, lgetxattr, lsetxattr},
+    io::Errno,
+    mount::{UnmountFlags, unmount},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{DeployError, Node, files};
+
+/// Most that a container keeps in memory as files.
+const MEMORY: &str = "128M";
+/// Where a file's label stands.
+const LABEL: &str = "security.selinux";
+/// Bytes of a label.
+const LABEL_BYTES: usize = 256;
+/// There where the kernel has SELinux.
+const SELINUX: &str = "/sys/fs/selinux/enforce";
+/// Folders below the memory of a container, with their permissions.
+const FOLDERS: [(&str, u32); 2] = [("run", 0o755), ("tmp", 0o1777)];
+/// Permissions of a persistent folder that is made.
+const PERSISTENT_MODE: u32 = 0o755;
+
+/// Which image a host container runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct HostContainer {
+    /// As it was named when it came.
+    pub image: ImageReference,
+    /// What that was.
+    pub manifest_digest: ManifestDigest,
+    /// What it mounts as.
+    pub composefs_digest: ComposefsDigest,
+}
+
+impl Node {
+    /// Which image a host container runs; absent where none came yet.
+    ///
+    /// # Errors
+    /// When the disk cannot be read.
+    pub fn host_container(&self, name: &str) -> Result<Option<HostContainer>, DeployError> {
+        let path = self.root.join(layout::host_container(name));
+        let Some(text) = files::read(&path)? else { return Ok(None) };
+        toml::from_str(&text).map(Some).map_err(|error| DeployError::Format { path, source: error.into() })
+    }
+
+    /// All of them, by name.
+    ///
+    /// # Errors
+    /// As [`Node::host_container`].
+    pub fn host_containers(&self) -> Result<BTreeMap<String, HostContainer>, DeployError> {
+        let names = files::names(&self.root.join(layout::root::HOST_CONTAINERS))?;
+        // Names have no dots: what has was not finished.
+        let finished = names.into_iter().filter(|name| !name.contains('.'));
+        let with = |name: String| Ok(self.host_container(&name)?.map(|container| (name, container)));
+        finished.filter_map(|name| with(name).transpose()).collect()
+    }
+
+    /// Remembers which image a host container runs, so that it is kept.
+    ///
+    /// # Errors
+    /// When the disk cannot be written.
+    pub fn set_host_container(&self, name: &str, container: &HostContainer) -> Result<(), DeployError> {
+        let path = self.root.join(layout::host_container(name));
+        let text = toml::to_string(container)
+            .map_err(|error| DeployError::Format { path: path.clone(), source: error.into() })?;
+        files::directory(&self.root.join(layout::root::HOST_CONTAINERS))?;
+        files::write(&path, text.as_bytes())
+    }
+
+    /// Forgets it; its image goes with the next prune, where nothing else needs it.
+    ///
+    /// # Errors
+    /// When the disk cannot be written.
+    pub fn forget_host_container(&self, name: &str) -> Result<(), DeployError> {
+        files::remove(&self.root.join(layout::host_container(name)))
+    }
+}
+
+/// What a host container runs on.
+#[derive(Debug, Clone)]
+pub struct Ground {
+    /// Below [`layout::node::HOST_CONTAINERS_RUN`].
+    folder: PathBuf,
+    persistent: PathBuf,
+}
+
+impl Ground {
+    /// Of the container `name` of the machine that runs.
+    pub fn of(name: &str) -> Self {
+        Self {
+            folder: Path::new(layout::node::HOST_CONTAINERS_RUN).join(name),
+            persistent: Path::new(layout::node::HOST_CONTAINERS_DATA).join(name),
+        }
+    }
+
+    /// The file that says what is started.
+    pub fn process(&self) -> PathBuf {
+        self.folder.join(layout::host_container::PROCESS)
+    }
+
+    /// Mounts the image, read-only and with fs-verity, and makes what the container writes to, which bears `label`.
+    ///
+    /// # Errors
+    /// When the image is not the one its digest names, or something cannot be mounted or made.
+    pub fn lay(&self, image: &ComposefsDigest, label: &str, persistent: bool) -> Result<(), DeployError> {
+        self.clear()?;
+        let selinux = Path::new(SELINUX).exists();
+        // A layer of an overlay has to be attached: the node's own clone of the root partition is not.
+        let sysroot = File::open(layout::node::SYSROOT).map_err(DeployError::io("opening", layout::node::SYSROOT))?;
+        let root = mount_image(&sysroot, image)
+            .map_err(|error| DeployError::Mount { doing: "mounting the container's image", source: error.into() })?;
+        let mounting = |error: MountError| DeployError::Mount {
+            doing: "mounting what the container writes to",
+            source: error.into(),
+        };
+        forbid(&root, &[Right::Device]).map_err(mounting)?;
+        let memory = mount_virtual(
+            "tmpfs",
+            Access::Writable,
+            &[MountOption::Value("mode", "0755"), MountOption::Value("size", MEMORY)],
+        )
+        .map_err(mounting)?;
+        forbid(&memory, &[Right::Device, Right::SetUser]).map_err(mounting)?;
+        for (mount, name) in [(root, layout::host_container::ROOT), (memory, layout::host_container::MEMORY)] {
+            let path = self.folder.join(name);
+            files::directory(&path)?;
+            attach(mount, CWD, &path).map_err(mounting)?;
+        }
+        for (name, mode) in FOLDERS {
+            let path = self.folder.join(layout::host_container::MEMORY).join(name);
+            files::directory(&path)?;
+            fs::set_permissions(&path, Permissions::from_mode(mode)).map_err(DeployError::io("making", &path))?;
+            if selinux {
+                give(&path, label)?;
+            }
+        }
+        if persistent {
+            if !self.persistent.exists() {
+                files::directory(&self.persistent)?;
+                fs::set_permissions(&self.persistent, Permissions::from_mode(PERSISTENT_MODE))
+                    .map_err(DeployError::io("making", &self.persistent))?;
+            }
+            // What was the same container's with other rights is still its own.
+            if selinux && !bears(&self.persistent, label)? {
+                give_all(&self.persistent, label)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Unmounts it all; what outlives the container stays.
+    ///
+    /// # Errors
+    /// When something does not go.
+    pub fn clear(&self) -> Result<(), DeployError> {
+        for name in [layout::host_container::ROOT, layout::host_container::MEMORY] {
+            let path = self.folder.join(name);
+            match unmount(&path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
+                Ok(()) | Err(Errno::INVAL | Errno::NOENT) => {}
+                Err(error) => return Err(DeployError::io("unmounting", path)(error.into())),
+            }
+        }
+        files::remove(&self.process())
+    }
+}
+
+/// Whether a file bears a label.
+fn bears(path: &Path, label: &str) -> Result<bool, DeployError> {
+    let mut buffer = [0; LABEL_BYTES];
+    match lgetxattr(path, LABEL, &mut buffer[..]) {
+        Ok(length) => Ok(buffer[..length].strip_suffix(b"\0").unwrap_or(&buffer[..length]) == label.as_bytes()),
+        Err(Errno::NODATA | Errno::RANGE) => Ok(false),
+        Err(error) => Err(DeployError::io("reading the label of", path)(error.into())),
+    }
+}
+
+fn give(path: &Path, label: &str) -> Result<(), DeployError> {
+    lsetxattr(path, LABEL, label.as_bytes(), XattrFlags::empty())
+        .map_err(|error| DeployError::io("labelling", path)(error.into()))
+}
+
+/// The same of a folder and everything in it; links are not followed. The folder itself comes last: cut off, it is done again.
+fn give_all(path: &Path, label: &str) -> Result<(), DeployError> {
+    let mut folders = vec![path.to_owned()];
+    let mut at = 0;
+    while let Some(folder) = folders.get(at).cloned() {
+        at += 1;
+        for entry in fs::read_dir(&folder).map_err(DeployError::io("listing", &folder))? {
+            let entry = entry.map_err(DeployError::io("listing", &folder))?;
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => folders.push(entry.path()),
+                Ok(_) => give(&entry.path(), label)?,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(DeployError::io("looking at", entry.path())(error)),
+            }
+        }
+    }
+    folders.iter().rev().try_for_each(|folder| give(folder, label))
+}
