@@ -1,6 +1,6 @@
 //! Files put in place and services told, or everything as it was before.
 
-use std::time::Instant;
+use std::{collections::BTreeSet, time::Instant};
 
 use rocketos_settings::{
     plan::{Manifest, Plan, plan},
@@ -92,14 +92,10 @@ impl<'a> Ready<'a> {
 
     /// Containers whose files go: they are stopped by their units, which go with the files.
     fn stops(&self) -> Vec<Order> {
-        let gone = self.plan.remove.iter().filter_map(|path| match &self.placed.files.get(path)?.service {
-            service @ Service::Container(_) => match service.action() {
-                Action::RestartContainer(unit) => Some(Order::Stop(unit)),
-                _ => None,
-            },
-            _ => None,
-        });
-        gone.collect()
+        let has = |service: &Service| self.fresh.all().values().any(|file| file.service == *service);
+        let files = self.plan.remove.iter().filter_map(|path| self.placed.files.get(path));
+        let gone: BTreeSet<&Service> = files.map(|placed| &placed.service).filter(|service| !has(service)).collect();
+        gone.iter().filter_map(|service| Some(Order::Stop(service.action().container()?.to_owned()))).collect()
     }
 
     /// Who is told of files that are in place by now.
@@ -108,8 +104,10 @@ impl<'a> Ready<'a> {
         let orders = self.plan.tell.iter().filter_map(|service| match (service.action(), when) {
             (Action::Nothing, _) => None,
             // Stopped before its file went.
-            (Action::RestartContainer(_), _) if !has(service) => None,
-            (Action::RestartContainer(unit), When::Boot) => Some(Order::StartLater(unit)),
+            (action, _) if action.container().is_some() && !has(service) => None,
+            (Action::RestartContainer(unit) | Action::RestartHostContainer(unit), When::Boot) => {
+                Some(Order::StartLater(unit))
+            }
             (action @ (Action::SetHostname | Action::ReloadManager), _) => Some(Order::Do(action)),
             (_, When::Boot) => None,
             (action, When::Running) => Some(Order::Do(action)),
@@ -196,9 +194,12 @@ impl Course<'_, '_> {
         for order in std::mem::take(&mut self.told) {
             let again = match order {
                 // Its files are back.
-                Order::Stop(unit) => Order::Do(Action::RestartContainer(unit)),
+                Order::Stop(unit) => self.had(&unit).map_or(Order::Stop(unit), Order::Do),
                 // It was not there before: nobody asks for it.
-                Order::Do(Action::RestartContainer(unit)) if !self.had(&unit) => Order::Stop(unit),
+                Order::Do(action) => match action.container() {
+                    Some(unit) if self.had(unit).is_none() => Order::Stop(unit.to_owned()),
+                    _ => Order::Do(action),
+                },
                 order => order,
             };
             // That it failed is the last of the steps.
@@ -213,10 +214,10 @@ impl Course<'_, '_> {
         (if all_back { Outcome::PutBack } else { Outcome::Failed }, put_back)
     }
 
-    /// Whether settings had placed a container's file before.
-    fn had(&self, unit: &str) -> bool {
+    /// How a container's unit is told, where settings had placed its file before.
+    fn had(&self, unit: &str) -> Option<Action> {
         let all = self.ready.placed.files.values();
-        all.map(|placed| placed.service.action()).any(|action| action == Action::RestartContainer(unit.to_owned()))
+        all.map(|placed| placed.service.action()).find(|action| action.container() == Some(unit))
     }
 
     /// Writes down that this is in place, and forgets what was kept for what no longer is.

@@ -35,9 +35,12 @@ impl Order {
             Self::Do(Action::SetHostname) => ("set-hostname", None),
             Self::Do(Action::ReloadManager) => ("reload-manager", None),
             Self::Do(Action::Reload(unit)) => ("reload", Some(unit)),
-            Self::Do(Action::Restart(unit) | Action::RestartRunning(unit) | Action::RestartContainer(unit)) => {
-                ("restart", Some(unit))
-            }
+            Self::Do(
+                Action::Restart(unit)
+                | Action::RestartRunning(unit)
+                | Action::RestartContainer(unit)
+                | Action::RestartHostContainer(unit),
+            ) => ("restart", Some(unit)),
             Self::Stop(unit) => ("stop", Some(unit)),
             Self::StartLater(unit) => ("start", Some(unit)),
         }

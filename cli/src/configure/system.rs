@@ -99,6 +99,10 @@ impl Services for System {
                 thread::sleep(SETTLED);
                 came_up(unit)
             }
+            Order::Do(Action::RestartHostContainer(unit)) => {
+                let _ = systemctl::have(&["reset-failed", "--", unit]);
+                have(&["restart", "--no-block", "--", unit], Some(unit)).map(|()| Told::Done)
+            }
             Order::Stop(unit) => match state(unit)?.load.as_str() {
                 // podman made no unit of its file.
                 "not-found" => Ok(Told::Skipped("there is no such unit".to_owned())),

@@ -109,8 +109,8 @@ pub fn plan(placed: &Manifest, found: &BTreeMap<String, Seen>, fresh: &Files) ->
         plan.remove.push(path.clone());
         tell.insert(placed.service.clone());
     }
-    // A quadlet becomes a unit when the manager reads it.
-    if tell.iter().any(|service| matches!(service, Service::Container(_))) {
+    // A quadlet becomes a unit when the manager reads it, and so does a unit.
+    if tell.iter().any(|service| service.action().container().is_some()) {
         tell.insert(Service::Manager);
     }
     plan.tell = tell.into_iter().collect();

@@ -11,12 +11,15 @@
 //! /etc is made anew at each boot, and what an apply no longer has it removes.
 
 mod containers;
+mod host_containers;
 mod network;
 mod node;
 
 use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
+
+pub use host_containers::ToRun;
 
 use crate::Settings;
 
@@ -52,6 +55,8 @@ pub enum Service {
     Nobody,
     /// A container, by its name.
     Container(String),
+    /// A container of the host, by its name.
+    HostContainer(String),
 }
 
 /// How a service is told.
@@ -71,6 +76,18 @@ pub enum Action {
     RestartRunning(String),
     /// A container's unit is started anew, or stopped where its file is gone.
     RestartContainer(String),
+    /// The same of a host container: nobody waits for it, for its image may have to come first.
+    RestartHostContainer(String),
+}
+
+impl Action {
+    /// The unit of a container, which comes and goes with its files.
+    pub fn container(&self) -> Option<&str> {
+        match self {
+            Self::RestartContainer(unit) | Self::RestartHostContainer(unit) => Some(unit),
+            _ => None,
+        }
+    }
 }
 
 impl Service {
@@ -89,6 +106,7 @@ impl Service {
             Self::Time => restart_running("systemd-timesyncd.service"),
             Self::Nobody => Action::Nothing,
             Self::Container(name) => Action::RestartContainer(format!("{OWN}{name}.service")),
+            Self::HostContainer(name) => Action::RestartHostContainer(host_containers::unit(name)),
         }
     }
 }
@@ -125,8 +143,8 @@ impl Files {
         self.0.insert(path.into(), File { bytes, mode: PUBLIC, service });
     }
 
-    fn put_private(&mut self, path: &str, service: Service, text: String) {
-        self.0.insert(path.to_owned(), File { bytes: text.into_bytes(), mode: PRIVATE, service });
+    fn put_private(&mut self, path: &str, service: Service, bytes: impl Into<Vec<u8>>) {
+        self.0.insert(path.to_owned(), File { bytes: bytes.into(), mode: PRIVATE, service });
     }
 }
 
@@ -136,6 +154,7 @@ pub fn render(settings: &Settings) -> Files {
     node::render(settings, &mut files);
     network::render(settings, &mut files);
     containers::render(settings, &mut files);
+    host_containers::render(settings, &mut files);
     files
 }
 

@@ -21,6 +21,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("rocketos-oci", 3),
     ("rocketos-image", 3),
     ("rocketos-initramfs", 3),
+    ("rocketos-enter", 3),
     ("rocketctl", 4),
     ("rocketos-tests", 4),
     ("rocketos-fuzz", 4),

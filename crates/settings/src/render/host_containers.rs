@@ -1,0 +1,154 @@
+//! Host containers: what each is to run, its user data, and its unit.
+//!
+//! What an image says of itself is not known here: `rocketos-host-container-image@<name>.service` brings it, mounts it and writes down
+//! what is to be started, and the unit starts that.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
+
+use rocketos_model::{ImageReference, layout};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::{Files, Service, node::toml};
+use crate::{
+    Settings,
+    model::{HostContainer, Restart, value::Name},
+};
+
+/// What stands before a name in its unit's: no unit of a quadlet is called so.
+const UNIT: &str = "rocketos-host-container-";
+/// The program of the system's image by which each container starts.
+const ENTER: &str = "/usr/lib/rocketos/enter";
+/// Categories that are given away, two to each: the last two are those of all privileged containers.
+const CATEGORIES: u64 = 1022;
+/// The level of privileged containers (`base/selinux/40-rules.cil`).
+const PRIVILEGED: &str = "s0:c1022,c1023";
+/// What a container may of what root may, where it may not do everything: what podman gives.
+const CAPABILITIES: &str = "CAP_CHOWN CAP_DAC_OVERRIDE CAP_FOWNER CAP_FSETID CAP_KILL CAP_NET_BIND_SERVICE CAP_SETFCAP CAP_SETGID \
+CAP_SETPCAP CAP_SETUID CAP_SYS_CHROOT";
+
+/// What a host container is to run: `/etc/rocketos/host-containers/<name>.toml`, read by who brings its image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ToRun {
+    /// Its image.
+    pub source: ImageReference,
+    /// The label of what it writes to.
+    pub label: String,
+    /// It has a folder that outlives it.
+    pub persistent: bool,
+    /// Words instead of the image's command.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
+    /// Variables besides the image's.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+}
+
+/// The unit of a host container.
+pub(super) fn unit(name: &str) -> String {
+    format!("{UNIT}{name}.service")
+}
+
+pub(super) fn render(settings: &Settings, files: &mut Files) {
+    let levels = levels(settings.host_containers.keys());
+    for (name, container) in &settings.host_containers {
+        // There in settings that are sound.
+        let (Some(true), Some(source)) = (container.enabled, &container.source) else { continue };
+        let superpowered = container.superpowered == Some(true);
+        let level = if superpowered { PRIVILEGED } else { &levels[name] };
+        let service = Service::HostContainer(name.to_string());
+        let texts =
+            |words: &Vec<crate::model::value::Word>| words.iter().map(|word| word.as_str().to_owned()).collect();
+        let to_run = ToRun {
+            source: source.reference().clone(),
+            label: format!("system_u:object_r:container_file_t:{level}"),
+            persistent: container.persistent != Some(false),
+            command: container.command.as_ref().map(texts).unwrap_or_default(),
+            env: container.env.iter().map(|(name, value)| (name.to_string(), value.as_str().to_owned())).collect(),
+        };
+        let below = |folder: &str| folder.trim_start_matches('/').to_owned();
+        files.put(format!("{}/{name}.toml", below(layout::node::HOST_CONTAINERS)), service.clone(), toml(&to_run));
+        if let Some(data) = &container.user_data {
+            let run = below(layout::node::HOST_CONTAINERS_RUN);
+            let path = format!("{run}/{name}/{}", layout::host_container::USER_DATA);
+            files.put_private(&path, service.clone(), data.reveal());
+        }
+        files.put(format!("etc/systemd/system/{}", unit(name.as_str())), service, service_of(name, container, level));
+    }
+}
+
+/// The unit's file. Of what people choose it has the name and numbers.
+fn service_of(name: &Name, container: &HostContainer, level: &str) -> String {
+    let superpowered = container.superpowered == Some(true);
+    let image = format!("rocketos-host-container-image@{name}.service");
+    let run = format!("{}/{name}", layout::node::HOST_CONTAINERS_RUN);
+    let (root, memory) = (layout::host_container::ROOT, layout::host_container::MEMORY);
+    let mut text = format!(
+        "[Unit]\nDescription=Host container {name} of the settings\nRequires={image}\nAfter={image}\nStartLimitIntervalSec=0\n\n\
+         [Service]\nType=exec\nExecStart=/{}\nRootDirectory={run}/{root}\nMountAPIVFS=yes\n",
+        layout::inside::ENTER
+    );
+    // Writing to a String does not fail.
+    let mut bind = |how: &str, from: &str, to: &str| {
+        let _ = writeln!(text, "{how}={from}:/{to}");
+    };
+    bind("BindReadOnlyPaths", ENTER, layout::inside::ENTER);
+    bind("BindReadOnlyPaths", &format!("{run}/{}", layout::host_container::PROCESS), layout::inside::PROCESS);
+    for folder in ["run", "tmp"] {
+        bind("BindPaths", &format!("{run}/{memory}/{folder}"), folder);
+    }
+    if container.user_data.is_some() {
+        let data = format!("{run}/{}", layout::host_container::USER_DATA);
+        bind("BindReadOnlyPaths", &data, layout::inside::USER_DATA);
+    }
+    if container.persistent != Some(false) {
+        bind("BindPaths", &format!("{}/{name}", layout::node::HOST_CONTAINERS_DATA), layout::inside::PERSISTENT);
+    }
+    if superpowered {
+        bind("BindPaths", "/", layout::inside::HOST_ROOT);
+    }
+    let domain = if superpowered { "spc_t" } else { "container_t" };
+    let _ = writeln!(text, "SELinuxContext=system_u:system_r:{domain}:{level}");
+    if !superpowered {
+        let _ = writeln!(
+            text,
+            "CapabilityBoundingSet={CAPABILITIES}\nDevicePolicy=closed\nProtectKernelTunables=yes\nProtectControlGroups=yes"
+        );
+    }
+    let restart = match container.restart.unwrap_or(Restart::Always) {
+        Restart::No => "no",
+        Restart::OnFailure => "on-failure",
+        Restart::Always => "always",
+    };
+    let _ = writeln!(text, "Restart={restart}\nRestartSec=5s");
+    if let Some(memory) = container.memory {
+        let _ = writeln!(text, "MemoryMax={}", memory.bytes());
+    }
+    if let Some(percent) = container.cpu_percent {
+        let _ = writeln!(text, "CPUQuota={}%", percent.value());
+    }
+    text
+}
+
+/// The level of each, by its name: two categories, as container engines give them, and no two alike.
+fn levels<'a>(names: impl Iterator<Item = &'a Name>) -> BTreeMap<&'a Name, String> {
+    let mut taken = BTreeSet::new();
+    let pair = |name: &Name, attempt: u32| {
+        let hash = Sha256::new().chain_update(name.as_str()).chain_update(attempt.to_le_bytes()).finalize();
+        let number = |at: usize| u64::from_le_bytes(hash[at..at + 8].try_into().expect("eight of thirty-two bytes"));
+        let (one, other) = (number(0) % CATEGORIES, number(8) % CATEGORIES);
+        (one.min(other), one.max(other))
+    };
+    let mut level = |name: &'a Name| {
+        // As many as there are pairs left; settings have a few names.
+        let found =
+            (0..).map(|attempt| pair(name, attempt)).find(|(low, high)| low < high && taken.insert((*low, *high)));
+        let (low, high) = found.expect("there are more pairs than names");
+        (name, format!("s0:c{low},c{high}"))
+    };
+    names.map(|name| level(name)).collect()
+}
