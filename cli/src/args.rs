@@ -20,6 +20,8 @@ pub use report::*;
 pub use selinux::*;
 pub use settings::*;
 
+use rocketos_settings::model::value::Name;
+
 /// Installs, upgrades, proves and rolls back Rocket OS.
 #[derive(Debug, Parser)]
 #[command(name = "rocketctl", version, after_help = crate::exit::HELP)]
@@ -453,4 +455,22 @@ pub enum Internal {
     Serve,
     /// Serve the API on the socket that is standard input.
     Api,
+    /// See to the image of a host container.
+    #[command(subcommand)]
+    HostContainer(HostContainer),
+}
+
+/// `internal host-container`.
+#[derive(Debug, Subcommand)]
+pub enum HostContainer {
+    /// Bring it where it is not here, and mount it.
+    Pull {
+        /// The container's name in settings.
+        name: Name,
+    },
+    /// Unmount it.
+    Release {
+        /// The container's name in settings.
+        name: Name,
+    },
 }

@@ -156,7 +156,10 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
         return match error {
             StoreError::Busy { .. } => Some(LOCKED),
             StoreError::Unlisted(_) => Some(DAMAGED),
-            StoreError::DiffId { .. } | StoreError::NotSealed { .. } | StoreError::Layer(_) => Some(REFUSED),
+            StoreError::DiffId { .. }
+            | StoreError::NotSealed { .. }
+            | StoreError::NoContainer(_)
+            | StoreError::Layer(_) => Some(REFUSED),
             error if error.is_full() => Some(FULL),
             _ => None,
         };

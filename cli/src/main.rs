@@ -14,6 +14,7 @@ mod exit;
 mod firewall;
 mod health;
 mod host;
+mod host_containers;
 mod journal;
 mod keyring;
 mod keys;

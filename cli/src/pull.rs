@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, path::Path};
 use anyhow::{Context as _, ensure};
 use rocketos_model::{DiffId, ImageReference, ManifestDigest, ReferenceError, labels};
 use rocketos_oci::{FetchStats, Reader, ReaderConfig, Resolved};
-use rocketos_store::{Image, Mender, Store};
+use rocketos_store::{ContainerImage, Image, Mender, Store};
 use tokio::runtime::Runtime;
 
 use crate::output::Reporter;
@@ -77,18 +77,37 @@ impl Puller {
 
     /// Brings what the store lacks, and makes the image mountable.
     pub fn pull(&self, resolved: &Resolved, store: &Store, reporter: &Reporter) -> anyhow::Result<Image> {
+        self.fetch(resolved, store, reporter)?;
+        let image = store.commit_image(&resolved.manifest, &resolved.config)?;
+        check_digest(resolved, image.manifest_digest)?;
+        Ok(image)
+    }
+
+    /// The same of a container's image.
+    pub fn pull_container(
+        &self,
+        resolved: &Resolved,
+        store: &Store,
+        reporter: &Reporter,
+    ) -> anyhow::Result<ContainerImage> {
+        self.fetch(resolved, store, reporter)?;
+        let image = store.commit_container(&resolved.manifest, &resolved.config)?;
+        check_digest(resolved, image.manifest_digest)?;
+        Ok(image)
+    }
+
+    fn fetch(&self, resolved: &Resolved, store: &Store, reporter: &Reporter) -> anyhow::Result<()> {
         check_room(resolved, store)?;
         self.runtime.block_on(self.reader.fetch(resolved, store, reporter))?;
         reporter.step("Checking");
-        let image = store.commit_image(&resolved.manifest, &resolved.config)?;
-        ensure!(
-            image.manifest_digest == resolved.manifest_digest,
-            "the manifest has digest {}, not {}",
-            image.manifest_digest,
-            resolved.manifest_digest
-        );
-        Ok(image)
+        Ok(())
     }
+}
+
+fn check_digest(resolved: &Resolved, found: ManifestDigest) -> anyhow::Result<()> {
+    let expected = resolved.manifest_digest;
+    ensure!(found == expected, "the manifest has digest {found}, not {expected}");
+    Ok(())
 }
 
 /// Runs what waits for the network.
@@ -104,7 +123,7 @@ pub enum Unbootable {
     #[error("the image is not bootable: it lacks the label {}=1, which sealing a variant gives it", labels::BOOTC)]
     Unlabelled,
     /// For other machines.
-    #[error("the image is for {found}, this machine is {here}; follow an image that is built for {here}")]
+    #[error("the image is for {found}, this machine is {here}; name an image that is built for {here}")]
     Architecture {
         /// In OCI's words.
         found: String,
@@ -122,6 +141,15 @@ fn bootable(label: Option<&str>, found: &str, here: &str) -> Result<(), Unbootab
     if label != Some("1") {
         return Err(Unbootable::Unlabelled);
     }
+    built_for(found, here)
+}
+
+/// Refuses what this machine cannot run.
+pub fn check_architecture(resolved: &Resolved) -> Result<(), Unbootable> {
+    built_for(&resolved.architecture(), rocketos_oci::running_architecture())
+}
+
+fn built_for(found: &str, here: &str) -> Result<(), Unbootable> {
     match found == here {
         true => Ok(()),
         false => Err(Unbootable::Architecture { found: found.to_owned(), here: here.to_owned() }),

@@ -6,9 +6,9 @@ use rocketos_deploy::{grow_root, unclean_esp};
 use super::follow;
 use crate::{
     adapters::fsck,
-    args::{Internal, Progress},
+    args::{HostContainer, Internal, Progress},
     automatic::{self, Looked},
-    configure, firewall, health,
+    configure, firewall, health, host_containers,
     output::Reporter,
 };
 
@@ -32,6 +32,8 @@ pub fn run(verb: &Internal) -> anyhow::Result<()> {
         }
         Internal::HandIn => configure::with_network(),
         Internal::Configured => configure::was_configured(),
+        Internal::HostContainer(HostContainer::Pull { name }) => host_containers::pull(name.as_str()),
+        Internal::HostContainer(HostContainer::Release { name }) => host_containers::release(name.as_str()),
         Internal::Grow => {
             println!("The root file system has {}.", HumanBytes(grow_root()?));
             Ok(())

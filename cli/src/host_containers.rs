@@ -1,0 +1,185 @@
+//! Host containers: their images brought under the policy of the system, and laid out to be run.
+//!
+//! `rocketos-host-container-image@<name>.service` asks for this, in the updater's domain, before the container's own unit starts.
+//! Settings have written down what is to run (`rocketos_settings::render::ToRun`).
+
+use std::{
+    fs::{self, OpenOptions},
+    io::Write as _,
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, ensure};
+use rocketos_api::Kind;
+use rocketos_deploy::{DeployError, Ground, HostContainer, Lock, Node, roles};
+use rocketos_model::{Process, layout, limits};
+use rocketos_settings::render::ToRun;
+use rocketos_store::ContainerImage;
+
+use crate::{
+    args::Progress,
+    exit,
+    output::Reporter,
+    pull::{self, Puller},
+    trust::Guard,
+};
+
+/// How long others may work on the node before bringing an image is given up; systemd asks again.
+const PATIENCE: Duration = Duration::from_secs(600);
+/// How often they are looked at meanwhile.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// Has the image of a container of this node in place, and says what is to be started.
+pub fn pull(name: &str) -> anyhow::Result<()> {
+    let reporter = Reporter::new(&Progress { quiet: false, progress_fd: None })?;
+    let to_run = read(name, Path::new(layout::node::HOST_CONTAINERS))?;
+    let image = match present(&Node::running()?, name, &to_run)? {
+        Some(image) => image,
+        None => {
+            let (node, _lock) = locked()?;
+            let guard = Guard::of_roles(&node, &roles(&node)?)?;
+            bring(&node, &guard, &Puller::new()?, name, &to_run, &reporter)?
+        }
+    };
+    let ground = Ground::of(name);
+    ground
+        .lay(&image.facts.digest, &to_run.label, to_run.persistent)
+        .with_context(|| format!("mounting the image of host container {name}"))?;
+    write(&ground.process(), &process(&image, &to_run))
+}
+
+/// Takes away what a container ran on.
+pub fn release(name: &str) -> anyhow::Result<()> {
+    Ground::of(name).clear().with_context(|| format!("unmounting the image of host container {name}"))
+}
+
+/// Forgets images of containers that settings do not have any more.
+pub fn forget_absent(node: &Node, folder: &Path) -> anyhow::Result<()> {
+    for name in node.host_containers()?.keys() {
+        if !folder.join(format!("{name}.toml")).exists() {
+            node.forget_host_container(name)?;
+        }
+    }
+    Ok(())
+}
+
+/// What settings have of a container.
+fn read(name: &str, folder: &Path) -> anyhow::Result<ToRun> {
+    let path = folder.join(format!("{name}.toml"));
+    let doing = || format!("reading {}, which settings place", path.display());
+    let size = fs::metadata(&path).with_context(doing)?.len();
+    ensure!(size <= limits::CONFIG_FILE_BYTES, "{} has more than {} bytes", path.display(), limits::CONFIG_FILE_BYTES);
+    toml::from_str(&fs::read_to_string(&path).with_context(doing)?).with_context(doing)
+}
+
+/// The node, to change; who works on it is waited for.
+fn locked() -> anyhow::Result<(Node, Lock)> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match Node::locked("host-container") {
+            Err(DeployError::Locked(_)) if Instant::now() < until => thread::sleep(RETRY),
+            other => return Ok(other?),
+        }
+    }
+}
+
+/// The image that the node has of a container, whole; whatever settings ask for.
+fn kept(node: &Node, name: &str) -> anyhow::Result<Option<(HostContainer, ContainerImage)>> {
+    let container = match node.host_container(name) {
+        // It is written anew with what comes.
+        Err(DeployError::Format { .. }) => None,
+        other => other?,
+    };
+    let Some(container) = container else { return Ok(None) };
+    let image = node.store.open_container(&container.manifest_digest)?;
+    Ok(image.filter(|image| image.facts.digest == container.composefs_digest).map(|image| (container, image)))
+}
+
+/// The image that settings ask for, where it is here.
+fn present(node: &Node, name: &str, to_run: &ToRun) -> anyhow::Result<Option<ContainerImage>> {
+    Ok(kept(node, name)?.filter(|(container, _)| container.image == to_run.source).map(|(_, image)| image))
+}
+
+/// Brings the image that settings ask for, where it is not here. Where nobody answers, the one that came before does.
+fn bring(
+    node: &Node,
+    guard: &Guard,
+    puller: &Puller,
+    name: &str,
+    to_run: &ToRun,
+    reporter: &Reporter,
+) -> anyhow::Result<ContainerImage> {
+    let before = kept(node, name)?;
+    let before = match before {
+        Some((container, image)) if container.image == to_run.source => return Ok(image),
+        other => other,
+    };
+    match (fetch(node, guard, puller, to_run, reporter), before) {
+        (Ok(image), _) => {
+            let container = HostContainer {
+                image: to_run.source.clone(),
+                manifest_digest: image.manifest_digest,
+                composefs_digest: image.facts.digest,
+            };
+            node.set_host_container(name, &container)?;
+            Ok(image)
+        }
+        (Err(error), Some((container, image))) if exit::kind_of(&error) == Kind::Unreachable => {
+            reporter.note(&format!(
+                "{} does not come, so that host container {name} goes on with {}: {}.",
+                to_run.source,
+                container.image,
+                exit::chain(&error)
+            ));
+            Ok(image)
+        }
+        (Err(error), _) => Err(error.context(format!("bringing the image of host container {name}"))),
+    }
+}
+
+/// Resolves, judges, pulls.
+fn fetch(
+    node: &Node,
+    guard: &Guard,
+    puller: &Puller,
+    to_run: &ToRun,
+    reporter: &Reporter,
+) -> anyhow::Result<ContainerImage> {
+    let reference = &to_run.source;
+    let resolved = puller.resolve(reference).with_context(|| format!("resolving {reference}"))?;
+    guard.require(puller, &resolved, None, reporter)?;
+    pull::check_architecture(&resolved).with_context(|| format!("checking {reference}"))?;
+    puller.pull_container(&resolved, &node.store, reporter).with_context(|| format!("pulling {reference}"))
+}
+
+/// What is to be started: the image's word, and over it that of settings.
+fn process(image: &ContainerImage, to_run: &ToRun) -> Process {
+    let config = image.config.config().clone().unwrap_or_default();
+    let entrypoint = config.entrypoint().clone().unwrap_or_default();
+    let command = match to_run.command.is_empty() {
+        true => config.cmd().clone().unwrap_or_default(),
+        false => to_run.command.clone(),
+    };
+    let own = to_run.env.iter().map(|(name, value)| format!("{name}={value}"));
+    Process {
+        args: entrypoint.into_iter().chain(command).collect(),
+        env: config.env().clone().unwrap_or_default().into_iter().chain(own).collect(),
+        folder: config.working_dir().clone().unwrap_or_default(),
+        user: config.user().clone().unwrap_or_default(),
+    }
+}
+
+/// Writes down what is to be started; it is read by root alone.
+fn write(path: &Path, process: &Process) -> anyhow::Result<()> {
+    let doing = || format!("writing {}", path.display());
+    let bytes = serde_json::to_vec(process).with_context(doing)?;
+    let mut options = OpenOptions::new();
+    let mut file = options.write(true).create_new(true).mode(0o600).open(path).with_context(doing)?;
+    file.write_all(&bytes).with_context(doing)
+}
+
+#[cfg(test)]
+mod tests;
