@@ -73,6 +73,14 @@ const VIOLATIONS: &[&str] = &[
     "(allow service_t self (process (execmem)))",
     "(allow updater_t self (process (execstack)))",
     "(allow updater_t image_t (file (write)))",
+    // Images of host containers are the store's, and nothing of the host runs them.
+    "(allow service_t container_image_t (file (execute)))",
+    "(allow init_t container_image_t (file (execute)))",
+    "(allow updater_t container_image_t (file (execute_no_trans)))",
+    "(allow updater_t container_image_t (file (entrypoint)))",
+    "(allow updater_t container_image_t (file (relabelto)))",
+    "(allow runtime_t container_image_t (file (relabelto)))",
+    "(allow spc_t container_image_t (file (write)))",
     // Domains change where a program starts, and only as drawn.
     "(allow init_t initramfs_t (process (transition)))",
     "(allow init_t updater_t (process (dyntransition)))",

@@ -1,1 +1,245 @@
+//! From a layout to an image that could be mounted; what is refused, and what goes on without a registry.
 
+use std::{collections::BTreeMap, path::PathBuf};
+
+use openssl::pkey::{PKey, Private};
+use rocketos_deploy::prune;
+use rocketos_model::ImageReference;
+use rocketos_trust::{PrivateKey, Refused, Subject, sign_payload, signature_manifest, signature_tag};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::*;
+use crate::machine::{
+    Machine,
+    made::release,
+    support::{
+        config,
+        image::{Image, digest, gzipped, noise, tar},
+    },
+};
+
+/// Nothing listens there.
+const UNREACHABLE: &str = "docker://127.0.0.1:1/tools/admin:2";
+
+/// An image with a program.
+fn image(version: &str) -> Image {
+    let layer = gzipped(&tar(&[("bin/tool", &noise(1, 40_000)), ("bin/version", version.as_bytes())]));
+    let config = json!({
+        "architecture": rocketos_oci::running_architecture(), "os": "linux",
+        "config": { "Entrypoint": ["/bin/tool"], "Cmd": ["by", "default"], "Env": ["A=1", "B=of the image"], "WorkingDir": "/work",
+                    "User": "me:wheel" },
+        "rootfs": { "type": "layers", "diff_ids": [layer.diff_id] },
+    });
+    Image::with_config(vec![layer], &config)
+}
+
+/// A node with a system, layouts beside it.
+struct Scene {
+    machine: Machine,
+    folder: TempDir,
+    puller: Puller,
+    reporter: Reporter,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let puller = Puller::with(config(folder.path(), &["127.0.0.1:1"])).unwrap();
+        let reporter = Reporter::new(&Progress { quiet: true, progress_fd: None }).unwrap();
+        Self { machine: Machine::new(&[(&release("one"), "oci:/nowhere")]), folder, puller, reporter }
+    }
+
+    fn place(&self, name: &str) -> PathBuf {
+        self.folder.path().canonicalize().unwrap().join(name)
+    }
+
+    /// What settings ask for when they name a layout with this image.
+    fn layout(&self, name: &str, image: &Image) -> ToRun {
+        image.write_layout(&self.place(name), &["1"], |_, _| {});
+        self.to_run(&format!("oci:{}:1", self.place(name).display()))
+    }
+
+    fn to_run(&self, source: &str) -> ToRun {
+        ToRun {
+            source: source.parse().unwrap(),
+            label: "system_u:object_r:container_file_t:s0:c1,c2".to_owned(),
+            persistent: false,
+            command: Vec::new(),
+            env: BTreeMap::new(),
+        }
+    }
+
+    fn bring(&self, policy: &str, to_run: &ToRun) -> anyhow::Result<ContainerImage> {
+        let path = self.place("policy.toml");
+        fs::write(&path, policy).unwrap();
+        let guard = Guard::given_or(path.to_str(), Guard::of_node).unwrap();
+        bring(&self.machine.node, &guard, &self.puller, "admin", to_run, &self.reporter)
+    }
+
+    fn named(&self) -> Option<HostContainer> {
+        self.machine.node.host_container("admin").unwrap()
+    }
+}
+
+const UNSIGNED: &str = "[default]\naccept = 'unsigned'\n";
+
+/// A policy that wants a signature by this key.
+fn signed_by(key: &PKey<Private>) -> String {
+    let pem = String::from_utf8(key.public_key_to_pem().unwrap()).unwrap();
+    format!("[key.k]\npem = '''\n{pem}'''\n[default]\naccept = 'signed'\nkeys = ['k']\n")
+}
+
+/// Adds a signature by a key to a layout, as cosign and `image sign` leave it.
+fn sign(layout: &Path, image: &Image, key: &PKey<Private>) {
+    let pem = String::from_utf8(key.private_key_to_pem_pkcs8().unwrap()).unwrap();
+    let private = PrivateKey::parse("test", &pem).unwrap();
+    let subject = Subject::of(&image.manifest);
+    let name: ImageReference = "docker://registry.example/tools/admin:1".parse().unwrap();
+    let payload = sign_payload(&subject, &name, &private).unwrap();
+    let made = signature_manifest(None, &payload).unwrap();
+    for bytes in [&payload.payload, &made.config, &made.manifest] {
+        fs::write(layout.join("blobs").join(digest(bytes).replace(':', "/")), bytes).unwrap();
+    }
+    let path = layout.join("index.json");
+    let mut index: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    index["manifests"].as_array_mut().unwrap().push(json!({
+        "mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": digest(&made.manifest), "size": made.manifest.len(),
+        "annotations": { "org.opencontainers.image.ref.name": signature_tag(subject.digest()) },
+    }));
+    fs::write(path, index.to_string()).unwrap();
+}
+
+#[test]
+fn what_settings_ask_for_is_brought_once_and_kept() {
+    let scene = Scene::new();
+    let to_run = scene.layout("one", &image("1"));
+    assert!(present(&scene.machine.node, "admin", &to_run).unwrap().is_none());
+    let brought = scene.bring(UNSIGNED, &to_run).unwrap();
+    let named = scene.named().unwrap();
+    assert_eq!((&named.image, named.composefs_digest), (&to_run.source, brought.facts.digest));
+    prune(&scene.machine.node, false).unwrap();
+    // Nothing is asked any more: neither the place nor the policy.
+    fs::remove_dir_all(scene.place("one")).unwrap();
+    assert_eq!(present(&scene.machine.node, "admin", &to_run).unwrap().unwrap().facts, brought.facts);
+    assert_eq!(scene.bring("", &to_run).unwrap().facts, brought.facts);
+}
+
+#[test]
+fn another_source_is_brought_and_the_one_before_goes_with_a_prune() {
+    let scene = Scene::new();
+    let first = scene.bring(UNSIGNED, &scene.layout("one", &image("1"))).unwrap();
+    let second = scene.bring(UNSIGNED, &scene.layout("two", &image("2"))).unwrap();
+    assert_ne!(first.facts.digest, second.facts.digest);
+    assert_eq!(scene.named().unwrap().manifest_digest, second.manifest_digest);
+    prune(&scene.machine.node, false).unwrap();
+    let store = &scene.machine.node.store;
+    assert!(store.open_container(&first.manifest_digest).unwrap().is_none());
+    assert!(store.open_container(&second.manifest_digest).unwrap().is_some());
+}
+
+#[test]
+fn what_lost_an_object_is_brought_again() {
+    let scene = Scene::new();
+    let to_run = scene.layout("one", &image("1"));
+    let brought = scene.bring(UNSIGNED, &to_run).unwrap();
+    fs::remove_file(scene.machine.object(&rocketos_store::object_id_of(&noise(1, 40_000)))).unwrap();
+    assert!(present(&scene.machine.node, "admin", &to_run).unwrap().is_none());
+    assert_eq!(scene.bring(UNSIGNED, &to_run).unwrap().facts, brought.facts);
+    assert!(present(&scene.machine.node, "admin", &to_run).unwrap().is_some());
+}
+
+#[test]
+fn what_the_policy_does_not_allow_is_neither_fetched_nor_named() {
+    let scene = Scene::new();
+    let image = image("1");
+    let (ours, foreign) = (PKey::generate_ed25519().unwrap(), PKey::generate_ed25519().unwrap());
+    let to_run = scene.layout("one", &image);
+    let before = scene.machine.files();
+    let refused = |policy: &str| {
+        let error = scene.bring(policy, &to_run).unwrap_err();
+        assert!(error.chain().any(|cause| cause.is::<Refused>()), "{error:#}");
+        assert_eq!((scene.machine.files() == before, scene.named()), (true, None));
+        assert_eq!(exit::kind_of(&error), Kind::Refused);
+        error
+    };
+    refused("");
+    refused("[default]\naccept = 'nothing'\n");
+    refused(&signed_by(&ours));
+    sign(&scene.place("one"), &image, &foreign);
+    refused(&signed_by(&ours));
+    scene.bring(&signed_by(&foreign), &to_run).unwrap();
+    // What was allowed once does not stand in for what is not.
+    let error = scene.bring("", &scene.layout("two", &self::image("2"))).unwrap_err();
+    assert!(error.chain().any(|cause| cause.is::<Refused>()), "{error:#}");
+}
+
+#[test]
+fn where_nobody_answers_what_came_before_goes_on() {
+    let scene = Scene::new();
+    let elsewhere = scene.to_run(UNREACHABLE);
+    let error = scene.bring(UNSIGNED, &elsewhere).unwrap_err();
+    assert_eq!(exit::kind_of(&error), Kind::Unreachable, "{error:#}");
+    assert_eq!(scene.named(), None);
+    let first = scene.bring(UNSIGNED, &scene.layout("one", &image("1"))).unwrap();
+    let named = scene.named();
+    assert_eq!(scene.bring(UNSIGNED, &elsewhere).unwrap().facts, first.facts);
+    // It is still the other one's: the next start asks again.
+    assert_eq!(scene.named(), named);
+    assert!(present(&scene.machine.node, "admin", &elsewhere).unwrap().is_none());
+}
+
+#[test]
+fn a_damaged_name_is_written_anew() {
+    let scene = Scene::new();
+    let to_run = scene.layout("one", &image("1"));
+    scene.bring(UNSIGNED, &to_run).unwrap();
+    let named = scene.named();
+    fs::write(scene.machine.node.root.join(layout::host_container("admin")), "image = ").unwrap();
+    scene.bring(UNSIGNED, &to_run).unwrap();
+    assert_eq!(scene.named(), named);
+}
+
+#[test]
+fn a_system_is_no_container() {
+    let scene = Scene::new();
+    let one = release("one");
+    let served = crate::machine::served(&one);
+    let before = scene.machine.files();
+    let error = scene.bring(UNSIGNED, &scene.layout("system", &served)).unwrap_err();
+    assert!(exit::chain(&error).contains("it is a system"), "{error:#}");
+    assert_eq!((scene.machine.files() == before, scene.named()), (true, None));
+}
+
+#[test]
+fn settings_stand_over_what_the_image_says() {
+    let scene = Scene::new();
+    let mut to_run = scene.layout("one", &image("1"));
+    let brought = scene.bring(UNSIGNED, &to_run).unwrap();
+    let of_image = process(&brought, &to_run);
+    assert_eq!(of_image.args, ["/bin/tool", "by", "default"]);
+    assert_eq!(of_image.env, ["A=1", "B=of the image"]);
+    assert_eq!((of_image.folder.as_str(), of_image.user.as_str()), ("/work", "me:wheel"));
+    to_run.command = vec!["a \"b\"".to_owned()];
+    to_run.env = BTreeMap::from([("A".to_owned(), "x=y".to_owned())]);
+    let of_settings = process(&brought, &to_run);
+    assert_eq!(of_settings.args, ["/bin/tool", "a \"b\""]);
+    assert_eq!(of_settings.env, ["A=1", "B=of the image", "A=x=y"]);
+}
+
+#[test]
+fn what_is_read_is_what_settings_wrote_and_what_they_no_longer_have_is_forgotten() {
+    let scene = Scene::new();
+    let to_run = scene.layout("one", &image("1"));
+    scene.bring(UNSIGNED, &to_run).unwrap();
+    let folder = scene.place("settings");
+    fs::create_dir(&folder).unwrap();
+    assert!(read("admin", &folder).is_err());
+    fs::write(folder.join("admin.toml"), toml::to_string(&to_run).unwrap()).unwrap();
+    assert_eq!(read("admin", &folder).unwrap(), to_run);
+    forget_absent(&scene.machine.node, &folder).unwrap();
+    assert!(scene.named().is_some());
+    fs::remove_file(folder.join("admin.toml")).unwrap();
+    forget_absent(&scene.machine.node, &folder).unwrap();
+    assert_eq!(scene.named(), None);
+}

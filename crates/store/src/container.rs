@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// The label of every file: containers read and run it, and nobody writes it (`base/selinux`).
-pub const CONTAINER_LABEL: &str = "system_u:object_r:container_ro_file_t:s0";
+pub const CONTAINER_LABEL: &str = "system_u:object_r:container_image_t:s0";
 /// Where it stands.
 const LABEL: &str = "security.selinux";
 /// Permissions of a folder, and of a file, that something is mounted on.

@@ -44,8 +44,8 @@ fn only_files_with_secrets_are_private_and_none_is_shown() {
     let files = rendered(&golden("full.toml"));
     let private: Vec<&String> =
         files.all().iter().filter(|(_, file)| file.mode != 0o644).map(|(path, _)| path).collect();
-    assert_eq!(private, ["run/containers/0/auth.json"]);
-    assert_eq!(files.all()["run/containers/0/auth.json"].mode, 0o600);
+    assert_eq!(private, ["run/containers/0/auth.json", "run/rocketos/host-containers/admin/user-data"]);
+    assert!(private.iter().all(|path| files.all()[*path].mode == 0o600));
     assert!(!format!("{files:?}").contains("pass"));
     for (path, file) in files.all() {
         let text = String::from_utf8_lossy(&file.bytes);
@@ -108,6 +108,8 @@ fn an_unchanged_file_tells_nobody() {
         Service::Time,
         Service::Nobody,
         Service::Container("web".to_owned()),
+        Service::HostContainer("admin".to_owned()),
+        Service::HostContainer("control".to_owned()),
     ];
     assert_eq!(all, expected);
     assert_eq!(affected(&before, &none), expected);
@@ -117,12 +119,16 @@ fn an_unchanged_file_tells_nobody() {
     assert_eq!(changed("node-1", "node-2"), [Service::Hostname]);
     assert_eq!(changed("web:1", "web:2"), [Service::Manager, Service::Container("web".to_owned())]);
     assert_eq!(changed("9000", "1500"), [Service::Network]);
+    assert_eq!(changed("admin:v1", "admin:v2"), [Service::Manager, Service::HostContainer("admin".to_owned())]);
+    assert_eq!(changed("eyJzc2giOiB7fX0K", "e30K"), [Service::Manager, Service::HostContainer("admin".to_owned())]);
 }
 
 #[test]
 fn every_service_but_nobody_is_told_somehow() {
     let name = "web".to_owned();
     assert_eq!(Service::Container(name).action(), Action::RestartContainer("settings-web.service".to_owned()));
+    let unit = "rocketos-host-container-web.service".to_owned();
+    assert_eq!(Service::HostContainer("web".to_owned()).action(), Action::RestartHostContainer(unit));
     assert_eq!(Service::Nobody.action(), Action::Nothing);
     assert_eq!(Service::Firewall.action(), Action::Reload("rocketos-firewall.service".to_owned()));
     for service in [Service::Modules, Service::Parameters, Service::Hostname, Service::Manager, Service::Network] {
@@ -148,4 +154,71 @@ fn what_nobody_names_has_the_images_own_ways() {
     let icmp = rendered("[settings.container-runtime]\nenable-unprivileged-icmp = true\n");
     let conf = said(&icmp, "etc/containers/containers.conf.d/90-settings.conf");
     assert_eq!(conf, "[containers]\ndefault_sysctls = [\"net.ipv4.ping_group_range=0 2147483647\"]\n");
+}
+
+/// The unit of a host container.
+fn unit_of(text: &str) -> String {
+    said(&rendered(text), "etc/systemd/system/rocketos-host-container-a.service")
+}
+
+#[test]
+fn no_value_of_a_host_container_comes_into_its_unit() {
+    let plain = unit_of("[settings.host-containers.a]\nenabled = true\nsource = 'registry.example/a'\n");
+    let evil = "[settings.host-containers.a]\nenabled = true\nsource = 'registry.example/a'\n\
+                command = ['\"', '\\', '%i', '$X', '[Service]', '; rm', \"'\", 'ExecStart=/x']\n\
+                env = { A = '\" ExecStart=/x', B = '%n', C = '\\' }\n";
+    assert_eq!(unit_of(evil), plain);
+    let file = said(&rendered(evil), "etc/rocketos/host-containers/a.toml");
+    let read: ToRun = toml::from_str(&file).unwrap();
+    assert_eq!(read.command, ["\"", "\\", "%i", "$X", "[Service]", "; rm", "'", "ExecStart=/x"]);
+    assert_eq!(read.env["A"], "\" ExecStart=/x");
+    for value in ["a\\nb", "a\\u0000"] {
+        let text = format!("[settings.host-containers.a]\nsource = 'a.b/c'\ncommand = [\"{value}\"]\n");
+        let mut layers = Layers::default();
+        let set_by = SetBy::Operator { by: "uid 0".to_owned(), at: "2026-11-23T01:02:03Z".parse().unwrap() };
+        layers.add(&userdata::parse(text.as_bytes()).unwrap().tree, |_| set_by.clone());
+        assert!(layers.resolve().is_err(), "{value}");
+    }
+}
+
+#[test]
+fn what_a_host_container_may_do_is_what_settings_say() {
+    let with = |more: &str| {
+        unit_of(&format!("[settings.host-containers.a]\nenabled = true\nsource = 'registry.example/a'\n{more}\n"))
+    };
+    let lines = |text: &str, start: &str| text.lines().filter(|line| line.starts_with(start)).count();
+    let plain = with("");
+    assert!(plain.contains("SELinuxContext=system_u:system_r:container_t:s0:c"));
+    assert_eq!((lines(&plain, "CapabilityBoundingSet="), lines(&plain, "DevicePolicy=closed")), (1, 1));
+    assert!(!plain.contains("rootfs") && !plain.contains("user-data") && plain.contains("/.rocketos/persistent"));
+    let root = with("superpowered = true");
+    assert!(root.contains("SELinuxContext=system_u:system_r:spc_t:s0:c1022,c1023\n"));
+    assert!(root.contains("BindPaths=/:/.rocketos/rootfs\n") && !root.contains("CapabilityBoundingSet"));
+    assert!(!with("persistent = false").contains("persistent"));
+    for enabled in ["", "enabled = false", "enabled = true"] {
+        let text = format!("[settings.host-containers.a]\nsource = 'registry.example/a'\n{enabled}\n");
+        assert_eq!(rendered(&text).all().is_empty(), !enabled.contains("true"), "{enabled}");
+    }
+}
+
+#[test]
+fn no_two_host_containers_have_the_same_categories() {
+    let names: Vec<String> = (0..100).map(|number| format!("c{number}")).collect();
+    let text = |names: &[String]| -> String {
+        let one = |name: &String| format!("[settings.host-containers.{name}]\nenabled = true\nsource = 'a.b/c'\n");
+        names.iter().map(one).collect()
+    };
+    let level = |files: &Files, name: &str| {
+        let unit = said(files, &format!("etc/systemd/system/rocketos-host-container-{name}.service"));
+        unit.lines().find_map(|line| line.strip_prefix("SELinuxContext=").map(ToOwned::to_owned)).unwrap()
+    };
+    let all = rendered(&text(&names));
+    let levels: std::collections::BTreeSet<String> = names.iter().map(|name| level(&all, name)).collect();
+    assert_eq!(levels.len(), names.len());
+    // Others do not change what one has, and its files bear.
+    assert_eq!(level(&rendered(&text(&names[7..8])), "c7"), level(&all, "c7"));
+    for level in levels {
+        let (_, categories) = level.rsplit_once(",c").map(|(rest, high)| (rest, high.parse::<u32>().unwrap())).unwrap();
+        assert!(categories < 1022, "{level}");
+    }
 }
