@@ -24,10 +24,10 @@ const UNREACHABLE: &str = "docker://127.0.0.1:1/tools/admin:2";
 
 /// An image with a program.
 fn image(version: &str) -> Image {
-    let layer = gzipped(&tar(&[("bin/tool", &noise(1, 40_000)), ("bin/version", version.as_bytes())]));
+    let layer = gzipped(&tar(&[("tool", &noise(1, 40_000)), ("version", version.as_bytes())]));
     let config = json!({
         "architecture": rocketos_oci::running_architecture(), "os": "linux",
-        "config": { "Entrypoint": ["/bin/tool"], "Cmd": ["by", "default"], "Env": ["A=1", "B=of the image"], "WorkingDir": "/work",
+        "config": { "Entrypoint": ["/tool"], "Cmd": ["by", "default"], "Env": ["A=1", "B=of the image"], "WorkingDir": "/work",
                     "User": "me:wheel" },
         "rootfs": { "type": "layers", "diff_ids": [layer.diff_id] },
     });
@@ -92,8 +92,8 @@ fn signed_by(key: &PKey<Private>) -> String {
 
 /// Adds a signature by a key to a layout, as cosign and `image sign` leave it.
 fn sign(layout: &Path, image: &Image, key: &PKey<Private>) {
-    let pem = String::from_utf8(key.private_key_to_pem_pkcs8().unwrap()).unwrap();
-    let private = PrivateKey::parse("test", &pem).unwrap();
+    let pem = key.private_key_to_pem_pkcs8().unwrap();
+    let private = PrivateKey::from_pem("test", &pem).unwrap();
     let subject = Subject::of(&image.manifest);
     let name: ImageReference = "docker://registry.example/tools/admin:1".parse().unwrap();
     let payload = sign_payload(&subject, &name, &private).unwrap();
@@ -217,13 +217,13 @@ fn settings_stand_over_what_the_image_says() {
     let mut to_run = scene.layout("one", &image("1"));
     let brought = scene.bring(UNSIGNED, &to_run).unwrap();
     let of_image = process(&brought, &to_run);
-    assert_eq!(of_image.args, ["/bin/tool", "by", "default"]);
+    assert_eq!(of_image.args, ["/tool", "by", "default"]);
     assert_eq!(of_image.env, ["A=1", "B=of the image"]);
     assert_eq!((of_image.folder.as_str(), of_image.user.as_str()), ("/work", "me:wheel"));
     to_run.command = vec!["a \"b\"".to_owned()];
     to_run.env = BTreeMap::from([("A".to_owned(), "x=y".to_owned())]);
     let of_settings = process(&brought, &to_run);
-    assert_eq!(of_settings.args, ["/bin/tool", "a \"b\""]);
+    assert_eq!(of_settings.args, ["/tool", "a \"b\""]);
     assert_eq!(of_settings.env, ["A=1", "B=of the image", "A=x=y"]);
 }
 

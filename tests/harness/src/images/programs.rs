@@ -21,17 +21,20 @@ pub(super) fn folder() -> PathBuf {
     paths::work().join("tools")
 }
 
-/// Compiles `rocketctl` and the initramfs program, and puts them where the build finds them.
+/// Compiles `rocketctl`, the initramfs program and the one by which host containers start, and puts them where the build finds them.
 pub(super) fn compile() -> Result<()> {
     cargo(&["build", "--release", "-p", "rocketctl"]).attached().context("compiling rocketctl")?;
-    cargo(&["build", "--profile", INIT_PROFILE, "-p", "rocketos-initramfs", "--target", STATIC_TARGET])
+    let programs = ["-p", "rocketos-initramfs", "-p", "rocketos-enter"];
+    cargo(&[&["build", "--profile", INIT_PROFILE], &programs[..], &["--target", STATIC_TARGET]].concat())
         .env("RUSTFLAGS", init_flags()?)
         .attached()
-        .context("compiling the initramfs program")?;
+        .context("compiling the static programs")?;
     std::fs::create_dir_all(folder()).with_context(|| format!("making {}", folder().display()))?;
     let target = paths::target();
     hand_in(&target.join("release/rocketctl"), "rocketctl")?;
-    hand_in(&target.join(STATIC_TARGET).join(INIT_PROFILE).join("rocketos-initramfs"), "init")
+    let fixed = target.join(STATIC_TARGET).join(INIT_PROFILE);
+    hand_in(&fixed.join("rocketos-initramfs"), "init")?;
+    hand_in(&fixed.join("rocketos-enter"), "enter")
 }
 
 /// The compiler's flags of initramfs/README.md: static, and the same bytes in whatever directory.
