@@ -150,5 +150,5 @@ fn levels<'a>(names: impl Iterator<Item = &'a Name>) -> BTreeMap<&'a Name, Strin
         let (low, high) = found.expect("there are more pairs than names");
         (name, format!("s0:c{low},c{high}"))
     };
-    names.map(|name| level(name)).collect()
+    names.map(&mut level).collect()
 }
