@@ -18,6 +18,7 @@ use super::*;
 mod boot;
 mod broken_off;
 mod full;
+mod host_containers;
 
 /// What services do when they are told.
 #[derive(Debug, Default)]
