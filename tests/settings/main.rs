@@ -1,4 +1,5 @@
 //! Machines that are told what they are to be: by their API, and by whoever provides them.
 
 mod changed;
+mod host_containers;
 mod userdata;

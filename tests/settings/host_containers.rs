@@ -1,0 +1,158 @@
+//! A node that is given a container to run beside its own runtime: its image comes into the store, and it is what settings say.
+
+use anyhow::{Context, Result, ensure};
+use rocketos_tests::fixture::{BOOT, Fixture, UPGRADE};
+use rocketos_tests::images::podman_build;
+use rocketos_tests::{Guest, Images, Progress, paths};
+
+/// Its images in podman's storage and in the registry, one for each of [`VERSIONS`].
+const IMAGE: &str = "localhost/rocketos/test-host";
+const REPOSITORY: &str = "host/seen";
+const VERSIONS: [&str; 2] = ["1", "2"];
+const NAME: &str = "seen";
+const UNIT: &str = "rocketos-host-container-seen.service";
+/// Where the node sees what the container writes.
+const SEEN: &str = "/run/rocketos/host-containers/seen/memory/run/seen";
+
+fn build(fixture: &Fixture, progress: &Progress) -> Result<()> {
+    let data = paths::workspace().join("tests/data/host");
+    let context = fixture.scratch().join("host");
+    std::fs::create_dir_all(&context).with_context(|| format!("making {}", context.display()))?;
+    for file in ["Containerfile", "start"] {
+        std::fs::copy(data.join(file), context.join(file)).with_context(|| format!("copying {file}"))?;
+    }
+    std::fs::copy(fixture.tools.file("usr/bin/busybox"), context.join("busybox")).context("copying busybox")?;
+    let images = Images::new(progress);
+    for version in VERSIONS {
+        std::fs::write(context.join("version"), version).context("writing a version")?;
+        let build = podman_build().args(["-t", IMAGE, "-f"]);
+        build.arg(context.join("Containerfile")).arg(&context).printed().quiet()?;
+        images.push(IMAGE, &fixture.registry, REPOSITORY, version)?;
+    }
+    Ok(())
+}
+
+struct Node {
+    guest: Guest,
+    registry: String,
+}
+
+impl Node {
+    fn set(&mut self, settings: &[&str]) -> Result<()> {
+        let quoted = settings.iter().map(|setting| format!(" 'host-containers.{NAME}.{setting}'"));
+        self.guest.check(&format!("rocketctl settings set{}", quoted.collect::<String>()), BOOT).map(drop)
+    }
+
+    fn source(&self, version: &str) -> String {
+        format!("source={}/{REPOSITORY}:{version}", self.registry)
+    }
+
+    /// Waits until the container has started as often as this since it was first there, and says how it stands if it does not.
+    fn started(&mut self, times: usize) -> Result<()> {
+        let wait = format!(
+            "for i in $(seq 120); do [ -e {SEEN}/ready ] && [ \"$(wc -l < {SEEN}/starts)\" -ge {times} ] && exit 0; sleep 1; done; \
+             systemctl status --no-pager -l 'rocketos-host-container*'; journalctl -b --no-pager -k -g avc: | tail -20; exit 1"
+        );
+        let said = self.guest.run(&format!("({wait}) 2>&1"), BOOT)?;
+        ensure!(said.success(), "it was not started {times} times: {}", said.stdout);
+        let starts = self.said("starts")?.lines().count();
+        ensure!(starts == times, "it was started {starts} times and not {times}");
+        Ok(())
+    }
+
+    fn said(&mut self, what: &str) -> Result<String> {
+        self.guest.ask(&format!("cat {SEEN}/{what} | tr -d '\\0'"))
+    }
+
+    fn expect(&mut self, what: &str, wanted: &str) -> Result<()> {
+        let said = self.said(what)?;
+        ensure!(said.trim() == wanted, "{what}: {said}, and not {wanted}");
+        Ok(())
+    }
+
+    /// Nothing of it was refused by the policy, which this variant only has told.
+    fn is_refused_nothing(&mut self) -> Result<()> {
+        let denied = self.guest.ask("journalctl -b --no-pager -k -g 'avc:  denied' -o cat || true")?;
+        let of_containers = |line: &&str| line.contains("container") || line.contains("spc_t");
+        let denied: Vec<&str> = denied.lines().filter(of_containers).collect();
+        ensure!(denied.is_empty(), "{} denials:\n{}", denied.len(), denied.join("\n"));
+        Ok(())
+    }
+
+    fn runs_as_set(&mut self) -> Result<()> {
+        let source = self.source(VERSIONS[0]);
+        self.set(&[
+            "enabled=true",
+            &source,
+            "user-data=aGVsbG8=",
+            "env.WHO=settings",
+            "memory=64Mi",
+            "cpu-percent=50",
+        ])?;
+        self.started(1)?;
+        self.expect("told", "1 settings by default")?;
+        self.expect("user-data", "hello")?;
+        let domain = self.said("domain")?;
+        ensure!(domain.starts_with("system_u:system_r:container_t:s0:c"), "its domain is {domain}");
+        let refused = self.said("refused")?;
+        ensure!(refused.lines().count() == 4 && !refused.contains(": no"), "it may write: {refused}");
+        let root = self.guest.ask(&format!("findmnt -no FSTYPE,OPTIONS /run/rocketos/host-containers/{NAME}/root"))?;
+        ensure!(root.contains("overlay") && root.contains("verity=require"), "its root is {root}");
+        let limits = self.guest.ask(&format!("systemctl show -P MemoryMax -P CPUQuotaPerSecUSec {UNIT}"))?;
+        ensure!(limits == "67108864\n500ms", "its limits are {limits}");
+        Ok(())
+    }
+}
+
+#[test]
+fn a_host_container_is_what_its_settings_say() -> Result<()> {
+    let progress = Progress::new();
+    let fixture = Fixture::ready(&progress)?;
+    progress.step("building a container's images", || build(&fixture, &progress))?;
+    let disk = fixture.disk("host-containers")?;
+    let mut machine = fixture.machine("host-containers", &disk).start()?;
+    let mut guest = progress.step("boot", || machine.wait_for_shell(BOOT))?;
+    guest.wait_booted(BOOT)?;
+    let mut node = Node { guest, registry: fixture.registry.in_guest() };
+    progress.step("it comes into the store and runs", || node.runs_as_set())?;
+    progress.step("it is started again when it ends", || -> Result<()> {
+        node.guest.check(&format!("systemctl kill --signal=KILL {UNIT}"), BOOT)?;
+        node.started(2)
+    })?;
+    progress.step("after a boot it is there without being fetched", || -> Result<()> {
+        node.guest.reboot(BOOT)?;
+        node.guest.wait_booted(BOOT)?;
+        node.started(3)?;
+        node.expect("told", "1 settings by default")
+    })?;
+    progress.step("another image takes its place, and where none is to be had it goes on", || -> Result<()> {
+        let source = node.source(VERSIONS[1]);
+        node.set(&[&source])?;
+        node.started(4)?;
+        node.expect("told", "2 settings by default")?;
+        node.set(&["source=10.0.2.2:1/nothing:1", "command=[\"as\", \"it is\"]"])?;
+        node.started(5)?;
+        node.expect("told", "2 settings as it is")?;
+        let pruned = node.guest.check("rocketctl prune --json", UPGRADE)?;
+        ensure!(!pruned.contains("\"objects\":0"), "the first image is still there: {pruned}");
+        Ok(())
+    })?;
+    progress.step("a superpowered one has the host's root", || -> Result<()> {
+        node.set(&["superpowered=true"])?;
+        node.started(6)?;
+        ensure!(node.said("domain")?.starts_with("system_u:system_r:spc_t:"), "its domain is {}", node.said("domain")?);
+        ensure!(node.said("os-release")?.contains("Rocket OS"), "it does not see the host's root");
+        Ok(())
+    })?;
+    node.is_refused_nothing()?;
+    progress.step("and it goes when it is not wanted", || -> Result<()> {
+        node.set(&["enabled=false"])?;
+        let left = node.guest.ask(&format!(
+            "systemctl is-active {UNIT}; systemctl show -P LoadState {UNIT}; findmnt -rno TARGET | grep -c {NAME}; true"
+        ))?;
+        ensure!(left == "inactive\nnot-found\n0", "of it is left: {left}");
+        Ok(())
+    })?;
+    drop(node);
+    machine.cut_power()
+}
