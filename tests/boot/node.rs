@@ -26,6 +26,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 const FIRST_PORT: u16 = 9001;
 /// Where the web server is published.
 const WEB_PORT: u16 = 8080;
+/// Where a host container says what it sees.
+const SEEN_PORT: u16 = 9100;
 
 /// The questions, in the order of their ports.
 const VERBS: [&str; 22] = [
@@ -60,12 +62,13 @@ struct Node {
     machine: Running,
     ports: Vec<u16>,
     web: u16,
+    seen: u16,
 }
 
 impl Node {
     fn start(fixture: &Fixture, made: &Made) -> Result<Self> {
-        let ports = (0..=VERBS.len()).map(|_| free_port()).collect::<Result<Vec<_>>>()?;
-        let (web, ports) = ports.split_last().context("no port")?;
+        let ports = VERBS.iter().map(|_| free_port()).collect::<Result<Vec<_>>>()?;
+        let (web, seen) = (free_port()?, free_port()?);
         // Its first boot enrols the keys that came with the installation.
         let variables = fixture.scratch().join("node-variables.qcow2");
         let mut machine = Machine::new(&fixture.tools, "node")
@@ -80,8 +83,8 @@ impl Node {
         for (port, guest) in ports.iter().zip(FIRST_PORT..) {
             machine = machine.forward(*port, guest);
         }
-        let machine = machine.forward(*web, WEB_PORT).time_limit(LIFE).start()?;
-        Ok(Self { machine, ports: ports.to_vec(), web: *web })
+        let machine = machine.forward(web, WEB_PORT).forward(seen, SEEN_PORT).time_limit(LIFE).start()?;
+        Ok(Self { machine, ports, web, seen })
     }
 
     fn port(&self, verb: &str) -> Result<u16> {
@@ -111,10 +114,14 @@ impl Node {
 
     /// What the web server has under a name.
     fn page(&self, name: &str, limit: Duration) -> Result<String> {
+        self.fetch(self.web, name, limit)
+    }
+
+    fn fetch(&self, port: u16, name: &str, limit: Duration) -> Result<String> {
         let until = Instant::now() + limit;
         loop {
             let request = format!("GET /{name} HTTP/1.0\r\n\r\n");
-            if let Ok(answer) = read(self.web, &request, ASK)
+            if let Ok(answer) = read(port, &request, ASK)
                 && let Some((head, body)) = answer.split_once("\r\n\r\n")
                 && head.lines().next().is_some_and(|status| status.contains(" 200 "))
             {
@@ -181,6 +188,16 @@ impl Node {
         Ok(())
     }
 
+    /// A container of its settings, beside its engine, runs out of the store in a domain of its own.
+    fn has_a_host_container(&self) -> Result<()> {
+        let seen = |name: &str| self.fetch(self.seen, name, BOOT);
+        ensure!(seen("user-data")? == "hello", "its user data: {}", seen("user-data")?);
+        let (domain, refused) = (seen("domain")?, seen("refused")?);
+        ensure!(domain.starts_with("system_u:system_r:container_t:s0:c"), "its domain is {domain}");
+        ensure!(refused.lines().count() == 4 && !refused.contains(": no"), "it may write: {refused}");
+        Ok(())
+    }
+
     /// Nothing that a node does by itself is refused.
     fn is_refused_nothing(&self) -> Result<()> {
         let journal = self.ask("journal", ASK)?;
@@ -228,6 +245,7 @@ fn containers_outlive_an_update_of_a_node_without_a_shell() -> Result<()> {
     let refused = node.ask("forged", ASK)?;
     ensure!(refused.contains("signature"), "an image that nobody signed: {refused}");
 
+    progress.step("a host container", || node.has_a_host_container())?;
     progress.step("a container is restarted", || -> Result<()> {
         let starts = node.starts(0)?;
         node.once("restart", BOOT)?;
@@ -277,6 +295,7 @@ fn containers_outlive_an_update_of_a_node_without_a_shell() -> Result<()> {
         node.once("reboot", ASK)?;
         node.starts(starts)?;
         node.is_well(VERSIONS[1])?;
+        node.has_a_host_container()?;
         node.is_guarded()?;
         let journal = node.ask("journal", ASK)?;
         let line = journal.lines().find(|line| line.contains("Kernel command line: ")).unwrap_or_default();

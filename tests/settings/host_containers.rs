@@ -1,12 +1,10 @@
 //! A node that is given a container to run beside its own runtime: its image comes into the store, and it is what settings say.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use rocketos_tests::fixture::{BOOT, Fixture, UPGRADE};
-use rocketos_tests::images::podman_build;
-use rocketos_tests::{Guest, Images, Progress, paths};
+use rocketos_tests::{Guest, Images, Progress};
 
-/// Its images in podman's storage and in the registry, one for each of [`VERSIONS`].
-const IMAGE: &str = "localhost/rocketos/test-host";
+/// Its images in the registry.
 const REPOSITORY: &str = "host/seen";
 const VERSIONS: [&str; 2] = ["1", "2"];
 const NAME: &str = "seen";
@@ -14,20 +12,11 @@ const UNIT: &str = "rocketos-host-container-seen.service";
 /// Where the node sees what the container writes.
 const SEEN: &str = "/run/rocketos/host-containers/seen/memory/run/seen";
 
-fn build(fixture: &Fixture, progress: &Progress) -> Result<()> {
-    let data = paths::workspace().join("tests/data/host");
-    let context = fixture.scratch().join("host");
-    std::fs::create_dir_all(&context).with_context(|| format!("making {}", context.display()))?;
-    for file in ["Containerfile", "start"] {
-        std::fs::copy(data.join(file), context.join(file)).with_context(|| format!("copying {file}"))?;
-    }
-    std::fs::copy(fixture.tools.file("usr/bin/busybox"), context.join("busybox")).context("copying busybox")?;
+fn offer(fixture: &Fixture, progress: &Progress) -> Result<()> {
     let images = Images::new(progress);
     for version in VERSIONS {
-        std::fs::write(context.join("version"), version).context("writing a version")?;
-        let build = podman_build().args(["-t", IMAGE, "-f"]);
-        build.arg(context.join("Containerfile")).arg(&context).printed().quiet()?;
-        images.push(IMAGE, &fixture.registry, REPOSITORY, version)?;
+        let image = images.seen(&fixture.tools, version)?;
+        images.push(image, &fixture.registry, REPOSITORY, version)?;
     }
     Ok(())
 }
@@ -108,7 +97,7 @@ impl Node {
 fn a_host_container_is_what_its_settings_say() -> Result<()> {
     let progress = Progress::new();
     let fixture = Fixture::ready(&progress)?;
-    progress.step("building a container's images", || build(&fixture, &progress))?;
+    offer(&fixture, &progress)?;
     let disk = fixture.disk("host-containers")?;
     let mut machine = fixture.machine("host-containers", &disk).start()?;
     let mut guest = progress.step("boot", || machine.wait_for_shell(BOOT))?;

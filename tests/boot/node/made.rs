@@ -56,6 +56,9 @@ impl Made {
         images.push(APP, &fixture.registry, "app/web", "1")?;
         sign(fixture, &conf, "app/web:1", &context.join("app.pem"))?;
         images.push(APP, &fixture.registry, "app/forged", "1")?;
+        let seen = images.seen(&fixture.tools, "1")?;
+        images.push(seen, &fixture.registry, "app/seen", "1")?;
+        sign(fixture, &conf, "app/seen:1", &context.join("app.pem"))?;
         let disk = fixture.scratch().join("node.qcow2");
         let made = Self { disk };
         made.tag(fixture, VERSIONS[0])?;

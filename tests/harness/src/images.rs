@@ -4,6 +4,7 @@
 
 mod build;
 mod programs;
+mod seen;
 
 use std::path::{Path, PathBuf};
 
