@@ -1,13 +1,12 @@
 //! `settings`: what this node is to be, by its API.
 
-mod pairs;
 mod words;
 
 use std::{fs::File, io::Read as _, path::Path};
 
 use anyhow::{Context as _, ensure};
 use rocketos_api::wire::{Difference, History, Locked, Shown, Unset};
-use rocketos_settings::{Key, Tree, userdata};
+use rocketos_settings::{Key, Tree, pairs, userdata};
 use serde_json::{Value, json};
 use url::form_urlencoded::Serializer;
 

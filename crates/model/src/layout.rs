@@ -194,6 +194,8 @@ pub mod host_container {
     pub const PROCESS: &str = "process.json";
     /// Its user data, placed by settings.
     pub const USER_DATA: &str = "user-data";
+    /// What stands before the name of a bootstrap container, which runs on the same.
+    pub const BOOTSTRAP: &str = "bootstrap+";
 }
 
 /// Paths inside a host container, relative to its root. Its image gets them when it is made mountable: nothing can be made later.
@@ -212,6 +214,11 @@ pub mod inside {
     pub const PROCESS: &str = ".rocketos/process.json";
     /// Its user data.
     pub const USER_DATA: &str = ".rocketos/user-data";
+}
+
+/// What a bootstrap container is called among host containers: their names have no such character.
+pub fn bootstrap_container(name: &str) -> String {
+    format!("{}{name}", host_container::BOOTSTRAP)
 }
 
 /// Which image a host container runs.

@@ -14,16 +14,23 @@ use std::{
 
 use rocketos_dropins::{ReadError, files, text};
 use rocketos_model::limits::CONFIG_FILE_BYTES;
-use serde::Serialize;
+use serde::{Deserialize as _, Serialize};
 use serde_json::Value;
 
-use crate::{Key, Problem, Problems, Schema, SetBy, Settings, Tree, model, userdata};
+use crate::{
+    Key, Problem, Problems, Schema, SetBy, Settings, Tree,
+    bootstrap::{self, Call},
+    model::{self, value::Word},
+    userdata,
+};
 
 /// The folder of the image's and the variant's settings, in those of image, run time and administrator.
 pub const FOLDER: &str = "settings.d";
 /// The only folder of raw files that user data fills: what is in the others starts programs or says which, and who hands in user data
 /// configures a node and adds no code to it.
 const RAW_OF_USER_DATA: &str = "systemd/network/";
+/// Where calls are that are made at boot.
+const COMMANDS: &str = "bootstrap-commands";
 
 /// A folder or file of the image that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -96,7 +103,7 @@ impl Layers {
     pub fn add(&mut self, tree: &Tree, set_by: impl Fn(&Key) -> SetBy) {
         for (key, value) in tree.leaves() {
             let set_by = set_by(&key);
-            if let Some(problem) = self.conflict(&key, &set_by).or_else(|| not_by(&key, &set_by)) {
+            if let Some(problem) = self.conflict(&key, &set_by).or_else(|| not_by(&key, &value, &set_by)) {
                 self.problems.push(problem);
                 continue;
             }
@@ -128,7 +135,8 @@ impl Layers {
         // None is in another's way: who would have been is a problem already.
         let (tree, _) = Tree::of_leaves(leaves);
         let tree = tree.bounded().map_err(|error| Problem { key: None, set_by: None, message: error.to_string() })?;
-        let (settings, found) = model::check(&tree);
+        let (settings, mut found) = model::check(&tree);
+        found.extend(bootstrap::wrong(&settings));
         problems.extend(found.into_iter().map(|problem| told(problem, &set_by)));
         Problems::of(problems).map(|()| Effective { tree, settings, set_by })
     }
@@ -143,16 +151,46 @@ fn told(problem: Problem, set_by: &BTreeMap<Key, SetBy>) -> Problem {
     Problem { set_by: problem.set_by.or(by), ..problem }
 }
 
-fn not_by(key: &Key, set_by: &SetBy) -> Option<Problem> {
-    match (set_by, key.names()) {
-        (SetBy::UserData { .. }, [group, name, ..]) if group == "raw" && !name.starts_with(RAW_OF_USER_DATA) => {
-            let message = format!(
-                "user data configures a node and adds no programs to it: of raw files it has those in {RAW_OF_USER_DATA} alone"
-            );
-            Some(Problem { key: Some(key.clone()), set_by: Some(set_by.clone()), message })
+/// What who sets a key may not set there.
+fn not_by(key: &Key, value: &Value, set_by: &SetBy) -> Option<Problem> {
+    let SetBy::UserData { .. } = set_by else { return None };
+    let problem = |message| Problem { key: Some(key.clone()), set_by: Some(set_by.clone()), message };
+    match key.names() {
+        [group, _, field] if group == COMMANDS && field == "commands" => {
+            // What is no list of calls the model refuses.
+            let lists = Vec::<Vec<Word>>::deserialize(value).unwrap_or_default();
+            let mut calls = lists.iter().filter_map(|words| Call::parse(words).ok());
+            calls.find_map(|call| beyond_user_data(&call)).map(problem)
         }
+        _ => programs(key).map(problem),
+    }
+}
+
+/// Why a key is not for user data.
+fn programs(key: &Key) -> Option<String> {
+    match key.names() {
+        [group, name, ..] if group == "raw" && !name.starts_with(RAW_OF_USER_DATA) => Some(format!(
+            "user data configures a node and adds no programs to it: of raw files it has those in {RAW_OF_USER_DATA} alone"
+        )),
         _ => None,
     }
+}
+
+/// Why a call is not for user data: what is set by it is set by an operator, who may more. So no call may set calls either.
+fn beyond_user_data(call: &Call) -> Option<String> {
+    let (method, path) = (call.method.as_str(), call.path.split('?').next().unwrap_or_default());
+    let of_settings = [("PATCH", ""), ("POST", "/unset"), ("POST", "/apply"), ("POST", "/lock")];
+    if !of_settings.iter().any(|(of, below)| method == *of && path.strip_prefix("/v1/settings") == Some(below)) {
+        return Some(
+            "calls that user data has set and unset settings, apply and lock them, and do nothing else".to_owned(),
+        );
+    }
+    // What is no tree the API refuses.
+    let tree = call.body.clone().and_then(|body| Tree::from_value(body).ok()).unwrap_or_default();
+    tree.leaves().keys().find_map(|key| match key.names() {
+        [group, ..] if group == COMMANDS => Some("calls that user data has set no calls".to_owned()),
+        _ => programs(key),
+    })
 }
 
 #[cfg(test)]

@@ -14,14 +14,17 @@
 //! render::render(settings)    files, and who is told of each; nothing is written
 //! plan::plan(...)             what differs from what is in place: files to write and to remove, who is told
 //! migrate::carry, ::replay    what is stored, in another deployment
+//! bootstrap::Bootstrap        what is done once settings are in place, and what of it was done before
 //! Schema::get()               unknown names, secrets, descriptions: made from the types of `model`
 //! ```
 
+pub mod bootstrap;
 mod in_force;
 mod key;
 mod layers;
 pub mod migrate;
 pub mod model;
+pub mod pairs;
 pub mod plan;
 mod problem;
 pub mod provider;

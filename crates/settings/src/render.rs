@@ -10,6 +10,7 @@
 //! Texts come from types that cannot end a line or leave their quotes (`model::value`). A file that nothing asks for is not there:
 //! /etc is made anew at each boot, and what an apply no longer has it removes.
 
+mod bootstrap;
 mod containers;
 mod host_containers;
 mod network;
@@ -19,6 +20,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
+pub use bootstrap::{image as bootstrap_image, unit as bootstrap_unit};
 pub use host_containers::ToRun;
 
 use crate::Settings;
@@ -155,6 +157,7 @@ pub fn render(settings: &Settings) -> Files {
     network::render(settings, &mut files);
     containers::render(settings, &mut files);
     host_containers::render(settings, &mut files);
+    bootstrap::render(settings, &mut files);
     files
 }
 

@@ -140,6 +140,40 @@ fn user_data_adds_no_programs() {
 }
 
 #[test]
+fn calls_of_user_data_add_no_programs_either_and_change_settings_alone() {
+    let with = |calls: serde_json::Value| json!({"bootstrap-commands": {"a": {"mode": "always", "commands": calls}}});
+    let unit = "raw.\"systemd/system/a.service\".content=\"[Service]\"";
+    let network = "raw.\"systemd/network/10-a.network\".content=\"[Match]\"";
+    for calls in [
+        json!([["apiclient", "set", "motd=a"], ["apiclient", "unset", "motd"], ["apiclient", "apply"]]),
+        json!([
+            ["apiclient", "set", network],
+            ["POST", "/v1/settings/lock"],
+            ["PATCH", "/v1/settings?why=a", "{\"motd\": \"a\"}"]
+        ]),
+    ] {
+        assert!(resolved(&[("user", with(calls.clone()))]).is_ok(), "{calls}");
+    }
+    for (call, says) in [
+        (json!(["apiclient", "set", "motd=a", unit]), "adds no programs"),
+        (
+            json!(["PATCH", "/v1/settings", "{\"raw\": {\"systemd/system/a.service\": {\"content\": \"a\"}}}"]),
+            "adds no programs",
+        ),
+        (json!(["apiclient", "set", "bootstrap-commands.b.mode=always"]), "set no calls"),
+        (json!(["POST", "/v1/settings/undo"]), "nothing else"),
+        (json!(["POST", "/v1/rollback"]), "nothing else"),
+        (json!(["POST", "/v1/update/activate"]), "nothing else"),
+        (json!(["POST", "/v1/transactions"]), "nothing else"),
+        (json!(["PATCH", "/v1/settings/", "{}"]), "nothing else"),
+    ] {
+        assert!(resolved(&[("", with(json!([call.clone()])))]).is_ok(), "{call}");
+        let error = problems(&[("user", with(json!([["apiclient", "apply"], call])))]);
+        assert!(error.contains(says) && error.contains("bootstrap-commands.a.commands"), "{error}");
+    }
+}
+
+#[test]
 fn as_much_as_there_may_be_is_judged_in_a_moment() {
     let names: serde_json::Map<_, _> = (0..crate::LEAVES).map(|n| (format!("vm.a{n}"), json!("1"))).collect();
     let began = std::time::Instant::now();

@@ -134,7 +134,7 @@ word! {
     pub enum Mode {
         /// At none.
         Off,
-        /// At the first after it was set.
+        /// At each until it succeeded as it is.
         Once,
         /// At each.
         Always,
@@ -142,7 +142,7 @@ word! {
 }
 
 group! {
-    /// A container that runs at boot before the node counts as configured.
+    /// A container that runs at boot before the node counts as configured, with the rights of a superpowered host container.
     pub struct BootstrapContainer {
         /// Its image.
         pub source: Option<ContainerImage>,
@@ -158,13 +158,18 @@ group! {
         /// Variables. Everybody who may read settings sees them.
         #[schemars(extend("maxProperties" = limits::VARIABLES))]
         pub env: BTreeMap<VariableName, Word>,
+        /// Most memory, such as `512M`. 4M at least.
+        pub memory: Option<MemorySize>,
+        /// Most time of processors, in hundredths of one. 1 to 102400.
+        pub cpu_percent: Option<Ranged<1, 102400>>,
     }
 }
 
 group! {
     /// Calls of the API that are made at boot.
     pub struct BootstrapCommand {
-        /// The calls in their order, each as words: `["apiclient", "set", "motd=hello"]`.
+        /// The calls in their order, each as words: `["apiclient", "set", "motd=hello"]`, or as method, path and body:
+        /// `["POST", "/v1/settings/unset", '{"keys":["motd"]}']`. Everybody who may read settings sees them.
         #[schemars(extend("maxItems" = limits::COMMANDS))]
         pub commands: Option<Vec<Vec<Word>>>,
         /// At which boots they are made. `off` where absent.

@@ -220,7 +220,6 @@ fn says_what_is_wrong_across_keys() {
         ("host-containers.a.health.retries = 3", "host-containers.a.health.command: there is nothing to look at"),
         ("bootstrap-containers.a.mode = 'once'", "set bootstrap-containers.a.source"),
         ("bootstrap-commands.a.mode = 'once'", "bootstrap-commands.a.commands: there is nothing to do"),
-        ("bootstrap-commands.a.commands = [['rm', '-rf', '/']]", "command 1 is no call of the API"),
         ("firewall.open.a.protocol = 'tcp'", "firewall.open.a.port: an opening needs it"),
         (
             "firewall.open.a = { protocol = 'tcp', port = 1, reason = 'r', from = ['10.0.0.0/8', '10.1.0.0/16'] }",

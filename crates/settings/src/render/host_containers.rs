@@ -15,7 +15,10 @@ use sha2::{Digest as _, Sha256};
 use super::{Files, Service, node::toml};
 use crate::{
     Settings,
-    model::{HostContainer, Restart, value::Name},
+    model::{
+        HostContainer, Restart,
+        value::{MemorySize, Name, Ranged},
+    },
 };
 
 /// What stands before a name in its unit's: no unit of a quadlet is called so.
@@ -25,7 +28,7 @@ const ENTER: &str = "/usr/lib/rocketos/enter";
 /// Categories that are given away, two to each: the last two are those of all privileged containers.
 const CATEGORIES: u64 = 1022;
 /// The level of privileged containers (`base/selinux/40-rules.cil`).
-const PRIVILEGED: &str = "s0:c1022,c1023";
+pub(super) const PRIVILEGED: &str = "s0:c1022,c1023";
 /// What a container may of what root may, where it may not do everything: what podman gives.
 const CAPABILITIES: &str = "CAP_CHOWN CAP_DAC_OVERRIDE CAP_FOWNER CAP_FSETID CAP_KILL CAP_NET_BIND_SERVICE CAP_SETFCAP CAP_SETGID \
 CAP_SETPCAP CAP_SETUID CAP_SYS_CHROOT";
@@ -83,55 +86,94 @@ pub(super) fn render(settings: &Settings, files: &mut Files) {
 
 /// The unit's file. Of what people choose it has the name and numbers.
 fn service_of(name: &Name, container: &HostContainer, level: &str) -> String {
-    let superpowered = container.superpowered == Some(true);
-    let image = format!("rocketos-host-container-image@{name}.service");
-    let run = format!("{}/{name}", layout::node::HOST_CONTAINERS_RUN);
-    let (root, memory) = (layout::host_container::ROOT, layout::host_container::MEMORY);
-    let mut text = format!(
-        "[Unit]\nDescription=Host container {name} of the settings\nRequires={image}\nAfter={image}\nStartLimitIntervalSec=0\n\n\
-         [Service]\nType=exec\nExecStart=/{}\nRootDirectory={run}/{root}\nMountAPIVFS=yes\n",
-        layout::inside::ENTER
-    );
-    // Writing to a String does not fail.
-    let mut bind = |how: &str, from: &str, to: &str| {
-        let _ = writeln!(text, "{how}={from}:/{to}");
-    };
-    bind("BindReadOnlyPaths", ENTER, layout::inside::ENTER);
-    bind("BindReadOnlyPaths", &format!("{run}/{}", layout::host_container::PROCESS), layout::inside::PROCESS);
-    for folder in ["run", "tmp"] {
-        bind("BindPaths", &format!("{run}/{memory}/{folder}"), folder);
-    }
-    if container.user_data.is_some() {
-        let data = format!("{run}/{}", layout::host_container::USER_DATA);
-        bind("BindReadOnlyPaths", &data, layout::inside::USER_DATA);
-    }
-    if container.persistent != Some(false) {
-        bind("BindPaths", &format!("{}/{name}", layout::node::HOST_CONTAINERS_DATA), layout::inside::PERSISTENT);
-    }
-    if superpowered {
-        bind("BindPaths", "/", layout::inside::HOST_ROOT);
-    }
-    let domain = if superpowered { "spc_t" } else { "container_t" };
-    let _ = writeln!(text, "SELinuxContext=system_u:system_r:{domain}:{level}");
-    if !superpowered {
-        let _ = writeln!(
-            text,
-            "CapabilityBoundingSet={CAPABILITIES}\nDevicePolicy=closed\nProtectKernelTunables=yes\nProtectControlGroups=yes"
-        );
-    }
     let restart = match container.restart.unwrap_or(Restart::Always) {
         Restart::No => "no",
         Restart::OnFailure => "on-failure",
         Restart::Always => "always",
     };
-    let _ = writeln!(text, "Restart={restart}\nRestartSec=5s");
-    if let Some(memory) = container.memory {
-        let _ = writeln!(text, "MemoryMax={}", memory.bytes());
+    let shape = Shape {
+        description: format!("Host container {name} of the settings"),
+        image: format!("rocketos-host-container-image@{name}.service"),
+        ground: name.as_str(),
+        user_data: container.user_data.is_some(),
+        persistent: container.persistent != Some(false),
+        superpowered: container.superpowered == Some(true),
+        level,
+        kind: "exec",
+        restart: &format!("Restart={restart}\nRestartSec=5s\n"),
+        memory: container.memory,
+        cpu_percent: container.cpu_percent,
+    };
+    shape.unit()
+}
+
+/// What the unit of a container says that runs on a mounted image, whichever kind it is.
+pub(super) struct Shape<'a> {
+    pub description: String,
+    /// The unit that mounts its image.
+    pub image: String,
+    /// Its folder in [`layout::node::HOST_CONTAINERS_RUN`].
+    pub ground: &'a str,
+    pub user_data: bool,
+    pub persistent: bool,
+    pub superpowered: bool,
+    pub level: &'a str,
+    /// `Type=` of systemd.
+    pub kind: &'a str,
+    /// Lines that say what becomes of it when it ended.
+    pub restart: &'a str,
+    pub memory: Option<MemorySize>,
+    pub cpu_percent: Option<Ranged<1, 102400>>,
+}
+
+impl Shape<'_> {
+    /// The unit's file.
+    pub fn unit(&self) -> String {
+        let Self { description, image, level, kind, restart, .. } = self;
+        let run = format!("{}/{}", layout::node::HOST_CONTAINERS_RUN, self.ground);
+        let (root, memory) = (layout::host_container::ROOT, layout::host_container::MEMORY);
+        let mut text = format!(
+            "[Unit]\nDescription={description}\nRequires={image}\nAfter={image}\nStartLimitIntervalSec=0\n\n\
+             [Service]\nType={kind}\nExecStart=/{}\nRootDirectory={run}/{root}\nMountAPIVFS=yes\n",
+            layout::inside::ENTER
+        );
+        // Writing to a String does not fail.
+        let mut bind = |how: &str, from: &str, to: &str| {
+            let _ = writeln!(text, "{how}={from}:/{to}");
+        };
+        bind("BindReadOnlyPaths", ENTER, layout::inside::ENTER);
+        bind("BindReadOnlyPaths", &format!("{run}/{}", layout::host_container::PROCESS), layout::inside::PROCESS);
+        for folder in ["run", "tmp"] {
+            bind("BindPaths", &format!("{run}/{memory}/{folder}"), folder);
+        }
+        if self.user_data {
+            let data = format!("{run}/{}", layout::host_container::USER_DATA);
+            bind("BindReadOnlyPaths", &data, layout::inside::USER_DATA);
+        }
+        if self.persistent {
+            let data = format!("{}/{}", layout::node::HOST_CONTAINERS_DATA, self.ground);
+            bind("BindPaths", &data, layout::inside::PERSISTENT);
+        }
+        if self.superpowered {
+            bind("BindPaths", "/", layout::inside::HOST_ROOT);
+        }
+        let domain = if self.superpowered { "spc_t" } else { "container_t" };
+        let _ = writeln!(text, "SELinuxContext=system_u:system_r:{domain}:{level}");
+        if !self.superpowered {
+            let _ = writeln!(
+                text,
+                "CapabilityBoundingSet={CAPABILITIES}\nDevicePolicy=closed\nProtectKernelTunables=yes\nProtectControlGroups=yes"
+            );
+        }
+        text += restart;
+        if let Some(memory) = self.memory {
+            let _ = writeln!(text, "MemoryMax={}", memory.bytes());
+        }
+        if let Some(percent) = self.cpu_percent {
+            let _ = writeln!(text, "CPUQuota={}%", percent.value());
+        }
+        text
     }
-    if let Some(percent) = container.cpu_percent {
-        let _ = writeln!(text, "CPUQuota={}%", percent.value());
-    }
-    text
 }
 
 /// The level of each, by its name: two categories, as container engines give them, and no two alike.

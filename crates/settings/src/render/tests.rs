@@ -44,7 +44,12 @@ fn only_files_with_secrets_are_private_and_none_is_shown() {
     let files = rendered(&golden("full.toml"));
     let private: Vec<&String> =
         files.all().iter().filter(|(_, file)| file.mode != 0o644).map(|(path, _)| path).collect();
-    assert_eq!(private, ["run/containers/0/auth.json", "run/rocketos/host-containers/admin/user-data"]);
+    let expected = [
+        "run/containers/0/auth.json",
+        "run/rocketos/host-containers/admin/user-data",
+        "run/rocketos/host-containers/bootstrap+disk/user-data",
+    ];
+    assert_eq!(private, expected);
     assert!(private.iter().all(|path| files.all()[*path].mode == 0o600));
     assert!(!format!("{files:?}").contains("pass"));
     for (path, file) in files.all() {
@@ -199,6 +204,42 @@ fn what_a_host_container_may_do_is_what_settings_say() {
         let text = format!("[settings.host-containers.a]\nsource = 'registry.example/a'\n{enabled}\n");
         assert_eq!(rendered(&text).all().is_empty(), !enabled.contains("true"), "{enabled}");
     }
+}
+
+#[test]
+fn a_bootstrap_container_has_a_unit_that_nothing_starts_and_the_rights_of_a_superpowered_one() {
+    let of = |more: &str| {
+        rendered(&format!("[settings.bootstrap-containers.a]\nsource = 'registry.example/a'\nmode = 'once'\n{more}\n"))
+    };
+    let unit = |files: &Files| said(files, &format!("etc/systemd/system/{}", bootstrap_unit("a")));
+    let plain = unit(&of(""));
+    for line in [
+        "Type=oneshot",
+        "RemainAfterExit=yes",
+        "Requires=rocketos-bootstrap-container-image@a.service",
+        "RootDirectory=/run/rocketos/host-containers/bootstrap+a/root",
+        "BindPaths=/:/.rocketos/rootfs",
+        "SELinuxContext=system_u:system_r:spc_t:s0:c1022,c1023",
+    ] {
+        assert!(plain.lines().any(|found| found == line), "{line} is not in\n{plain}");
+    }
+    for word in ["Restart=", "[Install]", "CapabilityBoundingSet", "persistent", "user-data"] {
+        assert!(!plain.contains(word), "{word} is in\n{plain}");
+    }
+    assert!(unit(&of("user-data = 'aGE='\nmemory = '64M'")).contains("MemoryMax=67108864\n"));
+    // No word that people choose is in it, and who runs it reads them.
+    let evil = of("command = ['\"', '[Service]', 'ExecStart=/x']\nenv = { A = '\" ExecStart=/x' }");
+    assert_eq!(unit(&evil), plain);
+    let read: ToRun = toml::from_str(&said(&evil, "etc/rocketos/host-containers/bootstrap+a.toml")).unwrap();
+    assert_eq!((read.command[2].as_str(), read.env["A"].as_str()), ("ExecStart=/x", "\" ExecStart=/x"));
+    // Neither a host container of the same name nor its files are in the way.
+    let both = of("[settings.host-containers.a]\nenabled = true\nsource = 'registry.example/b'");
+    assert_eq!(both.all().len(), 4);
+    // Its manager is told that there are units, and nobody else anything.
+    assert_eq!(affected(&Files::default(), &of("user-data = 'aGE='")), [Service::Manager, Service::Nobody]);
+    assert!(
+        of("").all().len() == 2 && rendered("[settings.bootstrap-containers.a]\nsource = 'a.b/c'").all().is_empty()
+    );
 }
 
 #[test]

@@ -1,56 +1,80 @@
 //! `key=value`, as it is typed.
 
-use anyhow::{Context as _, anyhow, bail};
-use rocketos_settings::{Key, Schema, userdata};
 use serde_json::Value;
+
+use crate::{
+    Key, KeyError, Schema,
+    userdata::{self, UserDataError},
+};
 
 /// What a value is read under: any name that no document has.
 const NAME: &str = "value";
 
+/// Why a text is no setting.
+#[derive(Debug, thiserror::Error)]
+pub enum PairError {
+    /// Nothing ends the key.
+    #[error("a setting is KEY=VALUE, such as motd=hello: there is no '=' in it")]
+    NoValue,
+    /// No key stands before any '='.
+    #[error("a setting is KEY=VALUE, such as motd=hello")]
+    Key(#[from] KeyError),
+    /// The value cannot be read. Without what it says: it may be a secret.
+    #[error("the value of {key} is no TOML: texts have quotes, lists are in [ ]")]
+    Value {
+        /// Whose.
+        key: Key,
+        /// Where it broke.
+        source: UserDataError,
+    },
+    /// The value ends, and something follows.
+    #[error("the value of {0} is more than a value")]
+    More(Key),
+}
+
 /// Reads a key and its value. The value is TOML; where a text belongs its quotes may be missing, for shells take them away.
-pub(super) fn parse(pair: &str) -> anyhow::Result<(Key, Value)> {
-    let (key, value) = split(pair).with_context(|| "a setting is KEY=VALUE, such as motd=hello")?;
-    let read = toml(value);
+///
+/// # Errors
+/// When it is no setting; whether there is such a key is not asked.
+pub fn parse(pair: &str) -> Result<(Key, Value), PairError> {
+    let (key, text) = split(pair)?;
     // A key that nobody knows is refused by its name, whatever its value.
-    let is_text = Schema::get().at(&key).is_none_or(|schema| schema.get("type").is_some_and(|kind| kind == "string"));
-    match (read, is_text) {
-        (Ok(value), true) if !value.is_string() => Ok((key, Value::from(value_as_typed(pair)))),
+    let is_text = Schema::get().at(&key).is_none_or(is_text);
+    match (toml(&key, text), is_text) {
+        (Ok(value), true) if !value.is_string() => Ok((key, Value::from(text))),
         (Ok(value), _) => Ok((key, value)),
-        (Err(_), true) => Ok((key, Value::from(value))),
-        // Without what it says: it may be a secret.
-        (Err(error), false) => {
-            Err(anyhow!(error).context(format!("the value of {key} is no TOML: texts have quotes, lists are in [ ]")))
-        }
+        (Err(_), true) => Ok((key, Value::from(text))),
+        (Err(error), false) => Err(error),
     }
 }
 
-/// The text behind the '=' that ends the key.
-fn value_as_typed(pair: &str) -> &str {
-    split(pair).map_or("", |(_, value)| value)
+/// Whether a text belongs there: any, or one of a few words.
+fn is_text(schema: &Value) -> bool {
+    let text = |schema: &Value| schema.get("type").is_some_and(|kind| kind == "string");
+    let words = schema.get("oneOf").and_then(Value::as_array);
+    text(schema) || words.is_some_and(|words| words.iter().all(text))
 }
 
 /// Key and text; an '=' in quotes belongs to the key.
-fn split(pair: &str) -> anyhow::Result<(Key, &str)> {
-    let mut last = None;
+fn split(pair: &str) -> Result<(Key, &str), PairError> {
+    let mut last = PairError::NoValue;
     for (at, _) in pair.match_indices('=') {
         match pair[..at].parse::<Key>() {
             Ok(key) => return Ok((key, &pair[at + 1..])),
-            Err(error) => last = Some(error),
+            Err(error) => last = error.into(),
         }
     }
-    match last {
-        Some(error) => Err(error.into()),
-        None => bail!("there is no '=' in it"),
-    }
+    Err(last)
 }
 
-fn toml(text: &str) -> anyhow::Result<Value> {
-    let document = userdata::parse(format!("[settings]\n{NAME} = {text}\n").as_bytes())?;
+fn toml(key: &Key, text: &str) -> Result<Value, PairError> {
+    let document = userdata::parse(format!("[settings]\n{NAME} = {text}\n").as_bytes())
+        .map_err(|source| PairError::Value { key: key.clone(), source })?;
     let mut leaves = document.tree.to_value();
     let value = leaves.get_mut(NAME).map(Value::take);
     match (value, leaves.as_object().map(serde_json::Map::len)) {
         (Some(value), Some(1)) => Ok(value),
-        _ => bail!("it is more than a value"),
+        _ => Err(PairError::More(key.clone())),
     }
 }
 
@@ -71,12 +95,13 @@ mod tests {
             ("settings.motd=true", "motd", json!("true")),
             ("network.hostnam=x", "network.hostnam", json!("x")),
             ("network.hostname=node-1.example", "network.hostname", json!("node-1.example")),
+            ("bootstrap-containers.a.mode=once", "bootstrap-containers.a.mode", json!("once")),
             ("host-containers.admin.enabled=true", "host-containers.admin.enabled", json!(true)),
             ("ntp.time-servers=[\"a.example\", 'b.example']", "ntp.time-servers", json!(["a.example", "b.example"])),
             ("kernel.sysctl.\"vm.max_map_count\"=262144", "kernel.sysctl.\"vm.max_map_count\"", json!("262144")),
             ("network.interfaces.eth0={dhcp4=true}", "network.interfaces.eth0", json!({"dhcp4": true})),
         ] {
-            let (found, read) = parse(pair).unwrap_or_else(|error| panic!("{pair}: {error:#}"));
+            let (found, read) = parse(pair).unwrap_or_else(|error| panic!("{pair}: {error}"));
             assert_eq!((found.to_string(), read), (key.to_owned(), value), "{pair}");
         }
     }
