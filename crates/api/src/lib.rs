@@ -4,12 +4,14 @@
 //! behind [`Permit`]: both are `rocketctl`'s. `docs/api.md` is its page, `docs/openapi.json` the description for programs.
 //!
 //! ```text
+//! Inside::ask(call)          the same router without a socket, for who runs the node itself
 //! Service::serve(listener)   connections, at most so many; ends when nobody comes
 //!   router                   a request to its operation: may who asks? what is in it?
 //!     operations             one table: the router serves it, openapi::document describes it
 //!       Node                 settings, status, updates: what rocketctl does
 //! ```
 
+mod inside;
 pub mod limits;
 mod news;
 pub mod node;
@@ -22,6 +24,7 @@ mod service;
 mod transactions;
 pub mod wire;
 
+pub use inside::Inside;
 pub use node::{Access, Node, Peer, Permit};
 pub use problem::{Kind, MEDIA_TYPE, Problem};
 pub use service::Service;

@@ -245,6 +245,7 @@ fn answers_are_as_the_description_says() {
         ("PATCH", "/v1/settings", "/v1/settings"),
         ("GET", "/v1/settings/generations", "/v1/settings/generations"),
         ("GET", "/v1/settings/generations/1", "/v1/settings/generations/{number}"),
+        ("GET", "/v1/settings/boot", "/v1/settings/boot"),
         ("GET", "/v1/settings/diff", "/v1/settings/diff"),
         ("POST", "/v1/settings/lock", "/v1/settings/lock"),
         ("POST", "/v1/transactions", "/v1/transactions"),

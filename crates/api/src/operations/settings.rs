@@ -5,7 +5,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{Answer, Asked, Body, CHANGE_OF, Changing, Method, Nothing, Operation, Run, Says, change, of, read, whole};
+use super::{
+    Answer, Asked, Body, CHANGE_OF, Changing, Document, Method, Nothing, Operation, Run, Says, change, of, read, whole,
+};
 use crate::{
     Kind, Problem, limits,
     node::{Change, How},
@@ -45,6 +47,16 @@ pub(super) const ALL: &[Operation] = &[
         Says::Json(of::<History>),
         Run::Work(history),
     ),
+    Operation {
+        problems: &[Kind::NotFound],
+        ..read(
+            "showBoot",
+            "/v1/settings/boot",
+            "What applying at boot came to, and what was done before the node counted as configured.",
+            Says::Json(of::<Document>),
+            Run::Work(boot),
+        )
+    },
     Operation {
         problems: &[Kind::NotFound],
         ..read(
@@ -249,6 +261,12 @@ fn schema(asked: &Asked) -> Result<Answer, Problem> {
     let document = serde_json::from_str(&Schema::get().document())
         .map_err(|error| Problem::new(Kind::Failed, format!("reading the schema: {error}")))?;
     Ok(Answer { body: Some(document), ..Answer::empty() })
+}
+
+fn boot(asked: &Asked) -> Result<Answer, Problem> {
+    let Nothing {} = asked.query()?;
+    let none = || Problem::new(Kind::NotFound, "nothing put settings in place at this boot");
+    Ok(Answer { body: Some(asked.shared.node.standing()?.boot.ok_or_else(none)?), ..Answer::empty() })
 }
 
 fn history(asked: &Asked) -> Result<Answer, Problem> {

@@ -123,7 +123,7 @@ impl Node for Desk {
             locked: self.locked.lock().unwrap().clone(),
             raw: Vec::new(),
             receipt: None,
-            boot: None,
+            boot: Some(json!({ "verb": "boot", "outcome": "applied" })),
         })
     }
 
