@@ -7,17 +7,22 @@ mod client;
 mod node;
 mod permit;
 
-use std::{os::fd::AsFd as _, os::unix::net::UnixListener, sync::Arc};
+use std::{os::fd::AsFd as _, os::unix::net::UnixListener, path::Path, sync::Arc};
 
 use anyhow::{Context as _, ensure};
-use rocketos_api::{Service, limits::Patience};
+use rocketos_api::{Inside, Service, limits::Patience};
 use rocketos_model::layout;
 use rustix::net::{AddressFamily, sockopt};
 use tokio::signal::unix::{SignalKind, signal};
 
 pub use client::{Client, NoApi};
 
-use crate::pull::runtime;
+use crate::{configure::Engine, pull::runtime};
+
+/// The API over settings that somebody has open, without its socket.
+pub fn inside(engine: Engine, transactions: &Path) -> Inside {
+    Inside::new(Arc::new(node::ThisNode::of(engine)), transactions)
+}
 
 /// Serves whoever comes to the socket on standard input, until nobody does.
 ///

@@ -2,6 +2,7 @@
 
 mod firewall;
 mod health;
+mod host_container;
 mod keys;
 mod release;
 mod report;
@@ -14,13 +15,12 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 pub use firewall::*;
 pub use health::*;
+pub use host_container::*;
 pub use keys::*;
 pub use release::*;
 pub use report::*;
 pub use selinux::*;
 pub use settings::*;
-
-use rocketos_settings::model::value::Name;
 
 /// Installs, upgrades, proves and rolls back Rocket OS.
 #[derive(Debug, Parser)]
@@ -455,22 +455,9 @@ pub enum Internal {
     Serve,
     /// Serve the API on the socket that is standard input.
     Api,
+    /// Do what settings ask for before the node counts as configured.
+    Bootstrap,
     /// See to the image of a host container.
     #[command(subcommand)]
     HostContainer(HostContainer),
-}
-
-/// `internal host-container`.
-#[derive(Debug, Subcommand)]
-pub enum HostContainer {
-    /// Bring it where it is not here, and mount it.
-    Pull {
-        /// The container's name in settings.
-        name: Name,
-    },
-    /// Unmount it.
-    Release {
-        /// The container's name in settings.
-        name: Name,
-    },
 }

@@ -6,7 +6,8 @@
 //!                -> files swapped -> services told, each waited for -> the generation counts
 //!                |  where a step fails: the files that were there come back, who was told is told again
 //! apply:         the same of what is stored
-//! boot:          settings of the deployment that ran last are brought along, user data is taken; then as apply, before services start
+//! boot:          settings of the deployment that ran last are brought along, user data is taken; then as apply, before services start;
+//!                where something is to be done at this boot, who does it is started (`crate::bootstrap`)
 //! with_network:  user data that waits for the network; then as change
 //! ```
 //!
@@ -16,6 +17,7 @@
 
 mod apply;
 mod boot;
+mod bootstrap;
 mod brought;
 mod change;
 mod engine;
@@ -33,6 +35,7 @@ mod tests;
 use rocketos_model::layout;
 
 pub use boot::{at_boot, was_configured};
+pub use bootstrap::{Ending, Ran};
 pub use change::{Change, Undo};
 pub use engine::{Engine, Locked};
 pub use error::{ConfigureError, Kind};

@@ -15,6 +15,7 @@
 //! | [`KERNEL_SAW_DAMAGE`] | the kernel speaks of damage, and a scrub begins |
 //! | [`FIREWALL_LEFT_OUT`] | the firewall leaves a declaration out, because something is wrong with it |
 //! | [`SETTINGS_LEFT_OUT`] | settings are not in force as they are stored |
+//! | [`BOOTSTRAP_FAILED`] | something that is done before the node counts as configured failed |
 //! | [`SCRUBBED`] | a scrub found damage; what became of it |
 
 use log::{Level, Record};
@@ -36,6 +37,9 @@ pub const FIREWALL_LEFT_OUT: &str = "26e10af322794dbcaba377383474bf5d";
 
 /// Settings are not in force as they are stored.
 pub const SETTINGS_LEFT_OUT: &str = "b3d8e0a74c1f4f6c8e52a9d71f60b34d";
+
+/// Something that is done before the node counts as configured failed.
+pub const BOOTSTRAP_FAILED: &str = "4a6e0d9b7c3f4b1d8f25e6a1c07d93b8";
 
 /// A release did its work until the end of its soak.
 pub const GOOD: &str = "51c0d7b8a3e94f0f9a6b1e2d7c48f530";

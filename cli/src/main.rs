@@ -5,6 +5,7 @@ mod advance;
 mod api;
 mod args;
 mod automatic;
+mod bootstrap;
 mod bring;
 mod channel;
 mod commands;

@@ -112,6 +112,70 @@ pub struct State {
     pub result: String,
 }
 
+/// What systemd knows of a unit that runs to its end.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Run {
+    /// Its state.
+    pub state: State,
+    /// Something is still to be done with it, such as starting it.
+    pub has_job: bool,
+    /// How its program ended: `exited`, `killed` or `dumped`; absent where none did.
+    pub ended: Option<Ended>,
+    /// How long that ran.
+    pub took: Duration,
+}
+
+/// How a program ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// With this code.
+    With(i32),
+    /// By this signal.
+    By(i32),
+}
+
+/// What is asked of a unit that runs to its end.
+const RUN: &str = "--property=LoadState,ActiveState,Result,Job,ExecMainCode,ExecMainStatus,ExecMainStartTimestampMonotonic,\
+ExecMainExitTimestampMonotonic";
+/// What wait(2) calls a program that ended by itself (`CLD_EXITED`); others were ended by a signal.
+const EXITED: &str = "1";
+
+/// The runs of units, in their order.
+pub fn runs(units: &[String]) -> anyhow::Result<Vec<Run>> {
+    if units.is_empty() {
+        return Ok(Vec::new());
+    }
+    let arguments: Vec<&str> = ["show", RUN, "--"].into_iter().chain(units.iter().map(String::as_str)).collect();
+    let said = ask(&arguments)?;
+    let runs: Vec<Run> = said.split("\n\n").map(run_of).collect();
+    if runs.len() != units.len() {
+        bail!("systemctl says something of {} units, and was asked about {}", runs.len(), units.len());
+    }
+    Ok(runs)
+}
+
+fn run_of(said: &str) -> Run {
+    let value = |key: &str| {
+        let line = said.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        line.unwrap_or_default().to_owned()
+    };
+    let number = |key: &str| value(key).parse::<u64>().unwrap_or(0);
+    let (began, ended) = (number("ExecMainStartTimestampMonotonic"), number("ExecMainExitTimestampMonotonic"));
+    let status = value("ExecMainStatus").parse().unwrap_or(0);
+    Run {
+        state: State { load: value("LoadState"), active: value("ActiveState"), result: value("Result") },
+        has_job: number("Job") > 0,
+        ended: (ended > 0)
+            .then(|| if value("ExecMainCode") == EXITED { Ended::With(status) } else { Ended::By(status) }),
+        took: Duration::from_micros(ended.saturating_sub(began)),
+    }
+}
+
+/// True where something is still to be done with a unit, such as starting it.
+pub fn has_job(unit: &str) -> anyhow::Result<bool> {
+    Ok(runs(&[unit.to_owned()])?.iter().any(|run| run.has_job))
+}
+
 /// The state of a unit.
 pub fn state(unit: &str) -> anyhow::Result<State> {
     let said = ask(&["show", "--property=LoadState,ActiveState,Result", "--", unit])?;
@@ -155,5 +219,26 @@ pub fn have(arguments: &[&str]) -> anyhow::Result<Result<(), String>> {
         true => Ok(Ok(())),
         false if said.trim().is_empty() => Ok(Err(format!("systemctl ended with {status}"))),
         false => Ok(Err(said.trim().to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_run_of_a_unit_is_read_as_systemctl_shows_it() {
+        let said = "Result=exit-code\nExecMainStartTimestampMonotonic=1000\nExecMainExitTimestampMonotonic=251000\n\
+                    ExecMainCode=1\nExecMainStatus=3\nLoadState=loaded\nActiveState=failed";
+        let run = run_of(said);
+        assert_eq!((run.ended, run.took, run.has_job), (Some(Ended::With(3)), Duration::from_millis(250), false));
+        assert_eq!((run.state.active.as_str(), run.state.result.as_str()), ("failed", "exit-code"));
+        assert_eq!(run_of(&said.replace("Code=1", "Code=2").replace("Status=3", "Status=9")).ended, Some(Ended::By(9)));
+        // One whose program did not start.
+        let waits = "Job=712\nResult=success\nExecMainStartTimestampMonotonic=0\nExecMainExitTimestampMonotonic=0\n\
+                     ExecMainCode=0\nExecMainStatus=0\nLoadState=loaded\nActiveState=inactive";
+        let run = run_of(waits);
+        assert_eq!((run.ended, run.has_job, run.took), (None, true, Duration::ZERO));
+        assert!(!run_of(&waits.replace("Job=712", "Job=")).has_job && !run_of(&waits.replace("Job=712\n", "")).has_job);
     }
 }

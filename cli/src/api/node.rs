@@ -36,7 +36,6 @@ pub(super) struct ThisNode {
 
 impl ThisNode {
     /// One whose engine is open.
-    #[cfg(test)]
     pub(super) fn of(engine: Engine) -> Self {
         Self { engine: OnceLock::from(engine) }
     }

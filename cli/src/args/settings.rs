@@ -31,6 +31,8 @@ pub enum Settings {
     Undo(SettingsUndo),
     /// Let nobody change settings until the next boot.
     Lock(SettingsShown),
+    /// Say what putting settings in place came to at this boot, and what was done before the node counted as configured.
+    Boot(SettingsShown),
     /// Print the JSON Schema of settings.
     Schema(SettingsSchema),
 }

@@ -1,14 +1,17 @@
 //! What units run.
 
+use std::path::Path;
+
 use indicatif::HumanBytes;
 use rocketos_deploy::{grow_root, unclean_esp};
+use rocketos_settings::bootstrap::UNIT;
 
 use super::follow;
 use crate::{
-    adapters::fsck,
+    adapters::{fsck, systemctl},
     args::{HostContainer, Internal, Progress},
     automatic::{self, Looked},
-    configure, firewall, health, host_containers,
+    bootstrap, configure, firewall, health, host_containers,
     output::Reporter,
 };
 
@@ -31,9 +34,10 @@ pub fn run(verb: &Internal) -> anyhow::Result<()> {
             Ok(())
         }
         Internal::HandIn => configure::with_network(),
-        Internal::Configured => configure::was_configured(),
-        Internal::HostContainer(HostContainer::Pull { name }) => host_containers::pull(name.as_str()),
-        Internal::HostContainer(HostContainer::Release { name }) => host_containers::release(name.as_str()),
+        Internal::Configured => configure::was_configured(Path::new("/"), || systemctl::has_job(UNIT)),
+        Internal::Bootstrap => bootstrap::run(),
+        Internal::HostContainer(HostContainer::Pull { name }) => host_containers::pull(name),
+        Internal::HostContainer(HostContainer::Release { name }) => host_containers::release(name),
         Internal::Grow => {
             println!("The root file system has {}.", HumanBytes(grow_root()?));
             Ok(())

@@ -33,6 +33,7 @@ pub fn run(verb: &Settings) -> anyhow::Result<()> {
         Settings::History(args) => history(args),
         Settings::Undo(args) => undo(args),
         Settings::Lock(args) => lock(args),
+        Settings::Boot(args) => boot(args),
         Settings::Schema(args) => schema(args),
     }
 }
@@ -150,6 +151,15 @@ fn lock(args: &SettingsShown) -> anyhow::Result<()> {
             let Locked { by, at } = reply.read()?;
             println!("Settings are locked until the next boot, by {by} since {at}.");
         }
+    }
+    Ok(())
+}
+
+fn boot(args: &SettingsShown) -> anyhow::Result<()> {
+    let reply = Client::at(&args.asked.socket)?.ask("GET", &format!("{PATH}/boot"), None, None)?;
+    match args.json {
+        true => println!("{}", reply.json()?),
+        false => print!("{}", words::boot(&reply.read()?)),
     }
     Ok(())
 }

@@ -6,12 +6,13 @@ use std::{fs, path::Path, time::Instant};
 
 use anyhow::bail;
 use chrono::Utc;
-use rocketos_settings::{Choice, InForce, in_force, provider::Handed, render::render, store::Content};
+use rocketos_settings::{Choice, InForce, bootstrap::UNIT, in_force, provider::Handed, render::render, store::Content};
 use serde::Deserialize;
 
 use super::{
     ConfigureError, Engine, InForceShown, Outcome, Receipt, RefusedShown, Verb,
     apply::When,
+    bootstrap::{Shown, State},
     brought::{BY, Found, bring_along, look},
     engine::{BOOT, milliseconds},
     handed_in::early,
@@ -29,6 +30,8 @@ struct Read {
     outcome: String,
     #[serde(default)]
     because: Vec<String>,
+    #[serde(default)]
+    bootstrap: Option<Shown>,
 }
 
 /// What is written down where there is no engine.
@@ -47,6 +50,9 @@ struct OfBoot<'a> {
     #[serde(flatten)]
     receipt: &'a Receipt,
     because: &'a [String],
+    /// What is done before the node counts as configured; absent where there is nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bootstrap: Option<Shown>,
 }
 
 /// Before services start: has this node's settings in place.
@@ -70,16 +76,20 @@ pub fn at_boot() {
     }
 }
 
-/// The health check: whether the boot's receipt says that settings are in place.
+/// The health check: whether the boot's receipt of a node below a root says that settings are in place, and what is essential was done.
+/// `at_work` says whether somebody is still to do it: in a boot that waits for it nobody asks so early, and user data that comes late may
+/// ask for more while a release is on trial already.
 ///
 /// # Errors
 /// When they are not, or there is no receipt.
-pub fn was_configured() -> anyhow::Result<()> {
-    let place = Place::at(Path::new("/"));
-    match read_document::<Read>(&place.receipts().join(BOOT))? {
+pub fn was_configured(root: &Path, at_work: impl FnOnce() -> anyhow::Result<bool>) -> anyhow::Result<()> {
+    match read_document::<Read>(&Place::at(root).receipts().join(BOOT))? {
         None => bail!("nothing put settings in place at this boot"),
-        Some(Read { outcome, because }) if outcome != "applied" => {
+        Some(Read { outcome, because, .. }) if outcome != "applied" => {
             bail!("settings are not in force: {}", because.join("; "))
+        }
+        Some(Read { bootstrap: Some(Shown { state: State::Waiting, essential: true, .. }), .. }) if !at_work()? => {
+            bail!("what is essential before the node is configured was not done: {UNIT} says why")
         }
         Some(_) => Ok(()),
     }
@@ -121,6 +131,7 @@ impl Engine {
         let ready = self.ready(render(&effective.settings))?;
         let files = ready.files.clone();
         let done = ready.carry_out(When::Boot, || Ok(()));
+        let bootstrap = self.begin_bootstrap(&effective.settings, &mut told);
         let left_out = refused.iter().map(|(choice, problems)| RefusedShown::of(*choice, problems));
         let mut receipt = Receipt {
             verb: Verb::Boot,
@@ -154,7 +165,7 @@ impl Engine {
         told.extend(because.clone());
         receipt.notes.extend(told.clone());
         tell(&self.place, &told);
-        let of_boot = OfBoot { receipt: &receipt, because: &because };
+        let of_boot = OfBoot { receipt: &receipt, because: &because, bootstrap };
         write_document(&self.place.receipts().join(BOOT), &of_boot, 0o644)
     }
 }

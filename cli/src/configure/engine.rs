@@ -42,7 +42,7 @@ pub struct Locked {
 pub struct Engine {
     pub(super) place: Place,
     pub(super) folders: SettingsFolders,
-    services: Box<dyn Services>,
+    pub(super) services: Box<dyn Services>,
 }
 
 /// What is to be in force.

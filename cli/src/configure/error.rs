@@ -3,7 +3,7 @@
 use std::{io, path::PathBuf};
 
 use rocketos_deploy::DeployError;
-use rocketos_settings::{LayerError, Problems, TreeError, store::StoreError};
+use rocketos_settings::{LayerError, Problems, TreeError, bootstrap::MemoryError, store::StoreError};
 
 use super::{Locked, Receipt};
 
@@ -61,6 +61,9 @@ pub enum ConfigureError {
     /// What is stored.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// What was done at earlier boots.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
     /// The image's own.
     #[error(transparent)]
     Layer(#[from] LayerError),

@@ -113,7 +113,8 @@ impl Engine {
         if !came.changed.is_empty() {
             let why = why(&came);
             match self.bring(&store, before, taken.content, why, started) {
-                Ok(_) => {}
+                // What it asks for is done in this boot.
+                Ok(_) => self.begin_later(&mut came.told)?,
                 // Everything is as before.
                 Err(error) => {
                     came.changed.clear();

@@ -9,6 +9,7 @@ use std::{
 
 use rocketos_firewall::{Declaration, Declared, Opening, load};
 use rocketos_settings::{
+    bootstrap,
     plan::Plan,
     render::{Action, Files, Service},
 };
@@ -95,6 +96,11 @@ impl Services for System {
             Order::Do(Action::RestartContainer(unit)) => {
                 // How often it failed with other settings does not count; one that never failed has nothing to forget.
                 let _ = systemctl::have(&["reset-failed", "--", unit]);
+                // It is ordered after that: who waited for it would wait for who waits for them.
+                if systemctl::has_job(bootstrap::UNIT).map_err(|error| exit::chain(&error))? {
+                    have(&["restart", "--no-block", "--", unit], Some(unit))?;
+                    return Ok(Told::Skipped(format!("it starts when {} has ended", bootstrap::UNIT)));
+                }
                 have(&["restart", "--", unit], Some(unit))?;
                 thread::sleep(SETTLED);
                 came_up(unit)

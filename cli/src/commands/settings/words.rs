@@ -4,7 +4,41 @@ use std::fmt::Write as _;
 
 use anyhow::Context as _;
 use rocketos_api::wire::{Changed, FileChange, History, Past, Receipt, Shown, Told};
+use serde::Deserialize;
 use serde_json::{Value, json};
+
+/// What is read of a boot's receipt.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Boot {
+    outcome: String,
+    #[serde(default)]
+    because: Vec<String>,
+    #[serde(default)]
+    notes: Vec<String>,
+    bootstrap: Option<Bootstrap>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Bootstrap {
+    state: String,
+    ran: Vec<Ran>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Ran {
+    kind: String,
+    name: String,
+    essential: bool,
+    outcome: String,
+    #[serde(default)]
+    why: String,
+    #[serde(default)]
+    said: String,
+    milliseconds: u64,
+}
 
 /// What is in force, as a document that could be user data; with origins, who set each key stands behind it.
 pub(super) fn shown(shown: &Shown) -> anyhow::Result<String> {
@@ -61,6 +95,28 @@ pub(super) fn receipt(receipt: &Receipt) -> String {
         }
         (false, _) => writeln!(text, "Generation {} counts ({} ms).", receipt.after, receipt.milliseconds),
     };
+    text
+}
+
+/// What a boot came to.
+pub(super) fn boot(boot: &Boot) -> String {
+    let mut text = match boot.outcome.as_str() {
+        "applied" => "Settings were put in place at this boot.\n".to_owned(),
+        outcome => format!("Settings were not put in place at this boot as they are stored: {outcome}\n"),
+    };
+    for line in boot.because.iter().chain(&boot.notes) {
+        let _ = writeln!(text, "{line}");
+    }
+    let Some(Bootstrap { state, ran }) = &boot.bootstrap else { return text };
+    let _ = writeln!(text, "before the node counts as configured: {state}");
+    for Ran { kind, name, essential, outcome, why, said, milliseconds } in ran {
+        let essential = if *essential { " (essential)" } else { "" };
+        let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+        let _ = writeln!(text, "{kind} {name}{essential}: {outcome}{why} ({milliseconds} ms)");
+        for line in said.lines() {
+            let _ = writeln!(text, "    {line}");
+        }
+    }
     text
 }
 
@@ -130,6 +186,24 @@ mod tests {
         let expected =
             "~ motd = \"a\" -> \"b\"\n+ ntp.time-servers = [\"a.example\"]\n- kernel.sysctl.\"vm.x\" = \"1\"\n";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn what_was_done_at_boot_is_lines_that_people_read() {
+        let document = json!({
+            "verb": "boot", "outcome": "failed", "because": ["bootstrap-containers.a failed: it ended with 3"],
+            "bootstrap": { "state": "done", "essential": true, "ran": [
+                { "kind": "commands", "name": "c", "essential": false, "outcome": "done", "milliseconds": 7 },
+                { "kind": "container", "name": "a", "essential": true, "outcome": "failed", "why": "it ended with 3",
+                  "exit": 3, "said": "no\ndisk", "milliseconds": 1200 },
+            ] },
+        });
+        let expected = "Settings were not put in place at this boot as they are stored: failed\n\
+                        bootstrap-containers.a failed: it ended with 3\nbefore the node counts as configured: done\n\
+                        commands c: done (7 ms)\ncontainer a (essential): failed: it ended with 3 (1200 ms)\n    no\n    disk\n";
+        assert_eq!(boot(&serde_json::from_value(document).unwrap()), expected);
+        let plain = boot(&serde_json::from_value(json!({"outcome": "applied"})).unwrap());
+        assert_eq!(plain, "Settings were put in place at this boot.\n");
     }
 
     #[test]

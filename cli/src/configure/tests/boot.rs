@@ -264,6 +264,24 @@ fn what_waits_for_the_network_is_written_down_and_taken_when_it_is_there() {
 }
 
 #[test]
+fn what_late_user_data_asks_for_is_done_in_the_same_boot() {
+    let node = Node::new();
+    boot(&node, "aa");
+    let configured = || was_configured(node.root.path(), || Ok(false));
+    configured().unwrap();
+    let late = "[settings.bootstrap-containers.a]\nsource = 'registry.example/a:1'\nmode = 'once'\nessential = true\n";
+    node.engine().hand_in(|_| vec![handed(late)]).unwrap();
+    assert_eq!(node.told(), ["reload-manager", "start rocketos-bootstrap.service"]);
+    assert_eq!(node.engine().boot_receipt().unwrap()["bootstrap"]["state"], "waiting");
+    assert!(configured().unwrap_err().to_string().contains("rocketos-bootstrap.service says why"));
+    node.engine().bootstrapped(&[]).unwrap();
+    configured().unwrap();
+    // What asks for nothing starts nobody.
+    node.engine().hand_in(|_| vec![handed("[settings]\nmotd = 'a'\n")]).unwrap();
+    assert_eq!(node.told(), ["reload-manager"]);
+}
+
+#[test]
 fn a_file_that_cannot_be_placed_stops_no_other() {
     let node = Node::new();
     node.engine()
