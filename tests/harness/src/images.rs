@@ -60,13 +60,18 @@ impl<'a> Images<'a> {
         self
     }
 
-    /// Builds what all variants stand on: bootstrap, tools, base and sealer.
-    pub fn foundation(&self) -> Result<()> {
-        self.progress.step("compiling rocketctl and the initramfs program", programs::compile)?;
+    /// Builds what host containers stand on: bootstrap and tools.
+    pub fn tools(&self) -> Result<()> {
+        self.progress.step("compiling rocketctl and the static programs", programs::compile)?;
         self.bootstrap()?;
         self.progress.step("building the image tools", || {
             Build::new("Containerfile.d/11-tools-handin", "tools").context(&programs::folder()).run()
-        })?;
+        })
+    }
+
+    /// Builds what all variants stand on: the same, base and sealer.
+    pub fn foundation(&self) -> Result<()> {
+        self.tools()?;
         self.progress.step("building the image base", || {
             let bootstrap = format!("{NAMESPACE}/bootstrap");
             let inputs = tree_digest(&paths::workspace().join("base"), SEEN_BY_RUN)?;
@@ -78,6 +83,17 @@ impl<'a> Images<'a> {
     /// Builds a release of a variant of this checkout; [`Images::foundation`] comes first.
     pub fn variant(&self, variant: &str, version: &str) -> Result<Release> {
         self.derived(&paths::workspace().join("variants").join(variant).join("Containerfile"), variant, version)
+    }
+
+    /// Builds the image of a host container of this checkout, and returns its name; [`Images::tools`] comes first.
+    pub fn container(&self, name: &str, version: &str) -> Result<String> {
+        let folder = paths::container(name);
+        let tagged = format!("{name}:{version}");
+        self.progress.step(&format!("building the host container {name} {version}"), || {
+            let build = Build::new(folder.join("Containerfile"), &tagged).context(&folder);
+            build.arg("BOOTSTRAP", &format!("{NAMESPACE}/bootstrap")).arg("VERSION", version).run()
+        })?;
+        Ok(format!("{NAMESPACE}/{tagged}"))
     }
 
     /// Builds a release from any Containerfile with the stages of a variant; its folder is the context.
