@@ -63,9 +63,9 @@ pub enum UserDataError {
     /// They are too long.
     #[error("user data have more than {BYTES} bytes")]
     Long,
-    /// They are no TOML, or have other keys.
-    #[error("user data are not what control takes")]
-    Format(#[from] toml::de::Error),
+    /// They are no TOML, or have other keys. What stands there is not told: it is a secret.
+    #[error("line {0} of user data is none that control takes: it knows [vsock] with port, and [[exec]] with program")]
+    Line(usize),
     /// A value that means nothing.
     #[error("user data: {0}")]
     Value(String),
@@ -84,7 +84,11 @@ impl UserData {
     }
 
     fn parse(text: &str) -> Result<Self, UserDataError> {
-        let read: Self = toml::from_str(text)?;
+        let line = |error: toml::de::Error| {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            UserDataError::Line(before.matches('\n').count() + 1)
+        };
+        let read: Self = toml::from_str(text).map_err(line)?;
         let value = |message: String| Err(UserDataError::Value(message));
         if read.vsock.as_ref().is_some_and(|vsock| vsock.port == 0 || vsock.port == ANY_PORT) {
             return value(format!("vsock.port is from 1 to {}", ANY_PORT - 1));
@@ -141,6 +145,8 @@ mod tests {
         ] {
             assert!(UserData::parse(text).is_err(), "{text}");
         }
+        let told = UserData::parse("[vsock]\nport = 'hunter2'\n").unwrap_err();
+        assert!(matches!(told, UserDataError::Line(2)) && !told.to_string().contains("hunter2"), "{told}");
     }
 
     #[test]

@@ -17,10 +17,12 @@ const STATIC_TARGET: &str = "x86_64-unknown-linux-gnu";
 const INIT_PROFILE: &str = "initramfs";
 
 /// Programs without libraries beside them: package, program, and its name in the folder.
-const STATIC: [(&str, &str, &str); 3] = [
+const STATIC: [(&str, &str, &str); 5] = [
     ("rocketos-initramfs", "rocketos-initramfs", "init"),
     ("rocketos-enter", "rocketos-enter", "enter"),
     ("rocketos-control", "rocketos-control", "control"),
+    ("rocketos-admin", "rocketos-admin", "admin"),
+    ("rocketos-admin", "rocketos-host-shell", "host-shell"),
 ];
 
 /// Returns the folder that `Containerfile.d/11-tools-handin` has as its context.
