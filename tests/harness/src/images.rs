@@ -46,17 +46,24 @@ pub struct Release {
 pub struct Images<'a> {
     progress: &'a Progress,
     secrets: Vec<(String, PathBuf)>,
+    host_containers: Vec<String>,
 }
 
 impl<'a> Images<'a> {
     /// Builds nothing yet.
     pub fn new(progress: &'a Progress) -> Self {
-        Self { progress, secrets: Vec::new() }
+        Self { progress, secrets: Vec::new(), host_containers: Vec::new() }
     }
 
     /// Hands a file to RUN steps that mount the secret of this name.
     pub fn secret(mut self, name: &str, file: &Path) -> Self {
         self.secrets.push((name.to_owned(), file.to_owned()));
+        self
+    }
+
+    /// Fixes the digest of a host container's image in what is sealed from here on: it is to be pushed beside.
+    pub fn host_container(mut self, name: &str, digest: &str) -> Self {
+        self.host_containers.push(format!("{name}={digest}"));
         self
     }
 
@@ -120,7 +127,10 @@ impl<'a> Images<'a> {
     fn seal(&self, containerfile: &Path, variant: &str, version: &str, rootfs: &str, cache: Cache) -> Result<Release> {
         let context = containerfile.parent().context("a Containerfile without a folder")?;
         let build = |name: &str| {
-            let build = Build::new(containerfile, name).context(context).arg("VERSION", version).cache(cache);
+            let mut build = Build::new(containerfile, name).context(context).arg("VERSION", version).cache(cache);
+            if !self.host_containers.is_empty() {
+                build = build.arg("HOST_CONTAINERS", &self.host_containers.join(" "));
+            }
             self.secrets.iter().fold(build, |build, (name, file)| build.secret(name, file))
         };
         let root_id = podman(["image", "inspect", "--format={{.Id}}", &format!("{NAMESPACE}/{rootfs}")]).output()?;

@@ -8,7 +8,7 @@ use std::{
     fmt::Write as _,
 };
 
-use rocketos_model::{ImageReference, layout};
+use rocketos_model::{PlacedImage, layout};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -38,7 +38,7 @@ CAP_SETPCAP CAP_SETUID CAP_SYS_CHROOT";
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct ToRun {
     /// Its image.
-    pub source: ImageReference,
+    pub source: PlacedImage,
     /// The label of what it writes to.
     pub label: String,
     /// It has a folder that outlives it.
@@ -67,7 +67,7 @@ pub(super) fn render(settings: &Settings, files: &mut Files) {
         let texts =
             |words: &Vec<crate::model::value::Word>| words.iter().map(|word| word.as_str().to_owned()).collect();
         let to_run = ToRun {
-            source: source.reference().clone(),
+            source: source.placed().clone(),
             label: format!("system_u:object_r:container_file_t:{level}"),
             persistent: container.persistent != Some(false),
             command: container.command.as_ref().map(texts).unwrap_or_default(),
