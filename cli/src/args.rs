@@ -363,6 +363,10 @@ pub enum Image {
         /// The key's certificate, in PEM or DER.
         #[arg(long, value_name = "FILE", requires = "secure_boot_key")]
         secure_boot_certificate: Option<PathBuf>,
+        /// A host container that every node has, by the digest of its image beside this one, such as control=sha256:…; the variable
+        /// HOST_CONTAINERS has more.
+        #[arg(long, value_name = "NAME=DIGEST")]
+        host_container: Vec<String>,
         /// Show no progress.
         #[arg(long)]
         quiet: bool,

@@ -10,7 +10,7 @@ use rocketos_oci::OciError;
 use rocketos_store::StoreError;
 use rocketos_trust::{PolicyError, Refused};
 
-use crate::{api::NoApi, bring::NotTheRelease, health::Unhealthy, pull::Unbootable};
+use crate::{api::NoApi, bring::NotTheRelease, health::Unhealthy, host_containers::NoPlace, pull::Unbootable};
 
 /// Something failed that no other code names.
 const FAILED: u8 = 1;
@@ -29,11 +29,14 @@ const DAMAGED: u8 = 74;
 /// The policy does not allow the image, or cannot be read and so allows none; or who asks may not (sysexits.h, EX_NOPERM).
 const NOT_ALLOWED: u8 = 77;
 
+/// Settings name what nobody can find for them (sysexits.h, EX_CONFIG).
+const NOWHERE: u8 = 78;
+
 /// What the codes mean, for `--help`.
 pub const HELP: &str = "Exit codes: 0 done; 1 failed; 2 wrong usage; 65 the image is not what it should be, or settings are wrong; \
 69 the registry or the API does not answer; 70 a required health check did not pass; 73 a disk is full; \
 74 something on the disk is damaged; 75 another rocketctl is at work, or was faster; \
-77 the policy does not allow the image, or this to who asks.";
+77 the policy does not allow the image, or this to who asks; 78 settings name an image of no place.";
 
 /// What a scrub could not mend.
 #[derive(Debug, thiserror::Error)]
@@ -125,6 +128,9 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     }
     if cause.is::<Unbootable>() || cause.is::<NotTheRelease>() || cause.is::<NotVerified>() {
         return Some(REFUSED);
+    }
+    if cause.is::<NoPlace>() {
+        return Some(NOWHERE);
     }
     if cause.is::<Unhealthy>() {
         return Some(UNHEALTHY);

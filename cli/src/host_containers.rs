@@ -15,7 +15,7 @@ use std::{
 use anyhow::{Context as _, ensure};
 use rocketos_api::Kind;
 use rocketos_deploy::{DeployError, Ground, HostContainer, Lock, Node, roles};
-use rocketos_model::{Process, layout, limits};
+use rocketos_model::{ImageReference, PlacedImage, Process, layout, limits};
 use rocketos_settings::render::ToRun;
 use rocketos_store::ContainerImage;
 
@@ -26,6 +26,16 @@ use crate::{
     pull::{self, Puller},
     trust::Guard,
 };
+
+/// A name beside the system's image, which is beside nothing.
+#[derive(Debug, thiserror::Error)]
+#[error("{wanted} is beside the image of the system, and {origin}: name it whole, by settings")]
+pub struct NoPlace {
+    /// What settings ask for.
+    wanted: String,
+    /// Where the system is from.
+    origin: String,
+}
 
 /// How long others may work on the node before bringing an image is given up; systemd asks again.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -100,7 +110,32 @@ fn kept(node: &Node, name: &str) -> anyhow::Result<Option<(HostContainer, Contai
 
 /// The image that settings ask for, where it is here.
 fn present(node: &Node, name: &str, to_run: &ToRun) -> anyhow::Result<Option<ContainerImage>> {
-    Ok(kept(node, name)?.filter(|(container, _)| container.image == to_run.source).map(|(_, image)| image))
+    let Some((container, image)) = kept(node, name)? else { return Ok(None) };
+    Ok(is_asked_for(node, &container, to_run)?.then_some(image))
+}
+
+/// By its digest, wherever it came from; or by its name.
+fn is_asked_for(node: &Node, container: &HostContainer, to_run: &ToRun) -> anyhow::Result<bool> {
+    match to_run.source.digest() {
+        Some(digest) => Ok(container.manifest_digest == digest),
+        None => Ok(place(node, to_run)?.is_ok_and(|reference| reference == container.image)),
+    }
+}
+
+/// Where the image is that settings ask for: beside that of the system which is booted, where they say no more.
+fn place(node: &Node, to_run: &ToRun) -> anyhow::Result<Result<ImageReference, NoPlace>> {
+    if let PlacedImage::At(reference) = &to_run.source {
+        return Ok(Ok(reference.clone()));
+    }
+    let origin = node.booted_deployment().map(|id| node.origin(&id)).transpose()?.flatten();
+    let found = origin.as_ref().and_then(|origin| to_run.source.resolve(&origin.image));
+    Ok(found.ok_or_else(|| NoPlace {
+        wanted: to_run.source.to_string(),
+        origin: match origin {
+            Some(origin) => format!("that is {}, in no registry", origin.image),
+            None => "nobody knows where that is from".to_owned(),
+        },
+    }))
 }
 
 /// Brings the image that settings ask for, where it is not here. Where nobody answers, the one that came before does.
@@ -114,20 +149,20 @@ fn bring(
 ) -> anyhow::Result<ContainerImage> {
     let before = kept(node, name)?;
     let before = match before {
-        Some((container, image)) if container.image == to_run.source => return Ok(image),
+        Some((container, image)) if is_asked_for(node, &container, to_run)? => return Ok(image),
         other => other,
     };
     match (fetch(node, guard, puller, to_run, reporter), before) {
-        (Ok(image), _) => {
+        (Ok((reference, image)), _) => {
             let container = HostContainer {
-                image: to_run.source.clone(),
+                image: reference,
                 manifest_digest: image.manifest_digest,
                 composefs_digest: image.facts.digest,
             };
             node.set_host_container(name, &container)?;
             Ok(image)
         }
-        (Err(error), Some((container, image))) if exit::kind_of(&error) == Kind::Unreachable => {
+        (Err(error), Some((container, image))) if is_out_of_reach(&error) => {
             reporter.note(&format!(
                 "{} does not come, so that host container {name} goes on with {}: {}.",
                 to_run.source,
@@ -140,19 +175,26 @@ fn bring(
     }
 }
 
-/// Resolves, judges, pulls.
+/// True where another time, or another place, may do.
+fn is_out_of_reach(error: &anyhow::Error) -> bool {
+    exit::kind_of(error) == Kind::Unreachable || error.chain().any(|cause| cause.is::<NoPlace>())
+}
+
+/// Finds, resolves, judges, pulls.
 fn fetch(
     node: &Node,
     guard: &Guard,
     puller: &Puller,
     to_run: &ToRun,
     reporter: &Reporter,
-) -> anyhow::Result<ContainerImage> {
-    let reference = &to_run.source;
-    let resolved = puller.resolve(reference).with_context(|| format!("resolving {reference}"))?;
+) -> anyhow::Result<(ImageReference, ContainerImage)> {
+    let reference = place(node, to_run)??;
+    let resolved = puller.resolve(&reference).with_context(|| format!("resolving {reference}"))?;
     guard.require(puller, &resolved, None, reporter)?;
     pull::check_architecture(&resolved).with_context(|| format!("checking {reference}"))?;
-    puller.pull_container(&resolved, &node.store, reporter).with_context(|| format!("pulling {reference}"))
+    let image =
+        puller.pull_container(&resolved, &node.store, reporter).with_context(|| format!("pulling {reference}"))?;
+    Ok((reference, image))
 }
 
 /// What is to be started: the image's word, and over it that of settings.

@@ -193,7 +193,7 @@ impl Node {
         let seen = |name: &str| self.fetch(self.seen, name, BOOT);
         ensure!(seen("user-data")? == "hello", "its user data: {}", seen("user-data")?);
         let (domain, refused) = (seen("domain")?, seen("refused")?);
-        ensure!(domain.starts_with("system_u:system_r:container_t:s0:c"), "its domain is {domain}");
+        ensure!(domain.starts_with("system_u:system_r:control_t:s0:c"), "its domain is {domain}");
         ensure!(refused.lines().count() == 4 && !refused.contains(": no"), "it may write: {refused}");
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Images as podman builds them and registries serve them: sealed, alike when built again, and to be derived from.
 
+mod containers;
 mod content;
 mod derived;
 mod digest;

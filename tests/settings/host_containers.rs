@@ -62,8 +62,9 @@ impl Node {
     /// Nothing of it was refused by the policy, which this variant only has told.
     fn is_refused_nothing(&mut self) -> Result<()> {
         let denied = self.guest.ask("journalctl -b --no-pager -k -g 'avc:  denied' -o cat || true")?;
-        let of_containers = |line: &&str| line.contains("container") || line.contains("spc_t");
-        let denied: Vec<&str> = denied.lines().filter(of_containers).collect();
+        // Who asks for this on the console reads what is a container's; and which program the kernel starts is nobody's to say.
+        let expected = |line: &&str| line.contains(":shell_t:") || line.contains("core_pattern");
+        let denied: Vec<&str> = denied.lines().filter(|line| !expected(line)).collect();
         ensure!(denied.is_empty(), "{} denials:\n{}", denied.len(), denied.join("\n"));
         Ok(())
     }
@@ -75,20 +76,20 @@ impl Node {
             &source,
             "user-data=aGVsbG8=",
             "env.WHO=settings",
-            "memory=64Mi",
+            "memory=64M",
             "cpu-percent=50",
         ])?;
         self.started(1)?;
         self.expect("told", "1 settings by default")?;
         self.expect("user-data", "hello")?;
         let domain = self.said("domain")?;
-        ensure!(domain.starts_with("system_u:system_r:container_t:s0:c"), "its domain is {domain}");
+        ensure!(domain.starts_with("system_u:system_r:control_t:s0:c"), "its domain is {domain}");
         let refused = self.said("refused")?;
         ensure!(refused.lines().count() == 4 && !refused.contains(": no"), "it may write: {refused}");
-        let root = self.guest.ask(&format!("findmnt -no FSTYPE,OPTIONS /run/rocketos/host-containers/{NAME}/root"))?;
+        let root = self.guest.ask(&format!("findmnt -rno FSTYPE,OPTIONS /run/rocketos/host-containers/{NAME}/root"))?;
         ensure!(root.contains("overlay") && root.contains("verity=require"), "its root is {root}");
-        let limits = self.guest.ask(&format!("systemctl show -P MemoryMax -P CPUQuotaPerSecUSec {UNIT}"))?;
-        ensure!(limits == "67108864\n500ms", "its limits are {limits}");
+        let limits = self.guest.ask(&format!("systemctl show -P CPUQuotaPerSecUSec -P MemoryMax {UNIT}"))?;
+        ensure!(limits == "500ms\n67108864", "its limits are {limits}");
         Ok(())
     }
 }
@@ -129,7 +130,7 @@ fn a_host_container_is_what_its_settings_say() -> Result<()> {
     progress.step("a superpowered one has the host's root", || -> Result<()> {
         node.set(&["superpowered=true"])?;
         node.started(6)?;
-        ensure!(node.said("domain")?.starts_with("system_u:system_r:spc_t:"), "its domain is {}", node.said("domain")?);
+        ensure!(node.said("domain")?.starts_with("system_u:system_r:super_t:"), "its domain is {}", node.said("domain")?);
         ensure!(node.said("os-release")?.contains("Rocket OS"), "it does not see the host's root");
         Ok(())
     })?;

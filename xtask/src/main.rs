@@ -28,7 +28,7 @@ enum Verb {
     Test(test::Args),
     /// Check format, lints, floors, sizes, licences, what units expose, and that promises have tests.
     Check(check::Args),
-    /// Build a release of a variant.
+    /// Build a release of a variant, or the image of a host container.
     Image(image::Args),
     /// Make a disk of an image, without root or loop devices.
     Disk(disk::Args),

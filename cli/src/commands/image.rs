@@ -20,12 +20,20 @@ pub fn run(verb: &Image) -> anyhow::Result<()> {
             true => lint::list(*json),
             false => lint::run(root, rules.clone(), skip, *fatal_warnings, *json),
         },
-        Image::Seal { root, output, secure_boot_keys, secure_boot_key, secure_boot_certificate, quiet } => {
+        Image::Seal {
+            root,
+            output,
+            secure_boot_keys,
+            secure_boot_key,
+            secure_boot_certificate,
+            host_container,
+            quiet,
+        } => {
             let signing = seal::signing(
                 secure_boot_keys.as_deref(),
                 secure_boot_key.as_deref().zip(secure_boot_certificate.as_deref()),
             )?;
-            seal::run(root, output, signing.as_ref(), *quiet)
+            seal::run(root, output, signing.as_ref(), host_container, *quiet)
         }
         Image::Attach { reference, file, artifact_type } => attach(reference, file, artifact_type),
         Image::Verify(args) => verify::run(args),

@@ -4,7 +4,12 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use openssl::pkey::{PKey, Private};
 use rocketos_deploy::prune;
+use rocketos_image::HostContainers;
 use rocketos_model::ImageReference;
+use rocketos_settings::{
+    Layers, SetBy, Tree,
+    render::{Files, render},
+};
 use rocketos_trust::{PrivateKey, Refused, Subject, sign_payload, signature_manifest, signature_tag};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -44,10 +49,15 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
+        Self::from("oci:/nowhere")
+    }
+
+    /// Of a system that is from there.
+    fn from(origin: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let puller = Puller::with(config(folder.path(), &["127.0.0.1:1"])).unwrap();
         let reporter = Reporter::new(&Progress { quiet: true, progress_fd: None }).unwrap();
-        Self { machine: Machine::new(&[(&release("one"), "oci:/nowhere")]), folder, puller, reporter }
+        Self { machine: Machine::new(&[(&release("one"), origin)]), folder, puller, reporter }
     }
 
     fn place(&self, name: &str) -> PathBuf {
@@ -117,7 +127,7 @@ fn what_settings_ask_for_is_brought_once_and_kept() {
     assert!(present(&scene.machine.node, "admin", &to_run).unwrap().is_none());
     let brought = scene.bring(UNSIGNED, &to_run).unwrap();
     let named = scene.named().unwrap();
-    assert_eq!((&named.image, named.composefs_digest), (&to_run.source, brought.facts.digest));
+    assert_eq!((PlacedImage::At(named.image), named.composefs_digest), (to_run.source.clone(), brought.facts.digest));
     prune(&scene.machine.node, false).unwrap();
     // Nothing is asked any more: neither the place nor the policy.
     fs::remove_dir_all(scene.place("one")).unwrap();
@@ -187,6 +197,74 @@ fn where_nobody_answers_what_came_before_goes_on() {
     // It is still the other one's: the next start asks again.
     assert_eq!(scene.named(), named);
     assert!(present(&scene.machine.node, "admin", &elsewhere).unwrap().is_none());
+}
+
+#[test]
+fn a_name_alone_is_beside_the_system_and_one_of_no_place_is_told() {
+    let scene = Scene::from("docker://127.0.0.1:1/rocketos/standalone:7");
+    let beside = scene.to_run("control:2");
+    let placed = place(&scene.machine.node, &beside).unwrap().unwrap();
+    assert_eq!(placed.to_string(), "docker://127.0.0.1:1/rocketos/control:2");
+    let error = scene.bring(UNSIGNED, &beside).unwrap_err();
+    assert_eq!(exit::kind_of(&error), Kind::Unreachable, "{error:#}");
+    assert!(exit::chain(&error).contains("docker://127.0.0.1:1/rocketos/control:2"), "{error:#}");
+
+    // From a stick: nothing is beside it, and what came before goes on.
+    let scene = Scene::new();
+    let error = scene.bring(UNSIGNED, &beside).unwrap_err();
+    assert!(error.chain().any(|cause| cause.is::<NoPlace>()), "{error:#}");
+    assert!(exit::chain(&error).contains("oci:/nowhere, in no registry"), "{error:#}");
+    assert!(present(&scene.machine.node, "admin", &beside).unwrap().is_none());
+    let first = scene.bring(UNSIGNED, &scene.layout("one", &image("1"))).unwrap();
+    assert_eq!(scene.bring(UNSIGNED, &beside).unwrap().facts, first.facts);
+}
+
+#[test]
+fn what_has_the_digest_that_is_asked_for_is_it_wherever_it_came_from() {
+    let scene = Scene::new();
+    let image = image("1");
+    let brought = scene.bring(UNSIGNED, &scene.layout("one", &image)).unwrap();
+    let named = scene.named();
+    let by = |digest: &str| scene.to_run(&format!("admin@{digest}"));
+    let asked = by(&digest(&image.manifest));
+    assert_eq!(present(&scene.machine.node, "admin", &asked).unwrap().unwrap().facts, brought.facts);
+    assert_eq!(scene.bring("", &asked).unwrap().facts, brought.facts);
+    assert_eq!(scene.named(), named);
+    let other = by(&digest(&self::image("2").manifest));
+    assert!(present(&scene.machine.node, "admin", &other).unwrap().is_none());
+}
+
+#[test]
+fn what_sealing_fixes_is_what_settings_take() {
+    let digest = |byte: &str| format!("sha256:{}", byte.repeat(32));
+    let words = [format!("control={}", digest("ab")), format!("admin={}", digest("cd"))];
+    let sealed = HostContainers::read(words.iter().map(String::as_str)).unwrap();
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join(rocketos_image::SETTINGS);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, sealed.to_string()).unwrap();
+    let files = |more: Value| {
+        let mut layers = Layers::of_image(root.path()).unwrap();
+        let set_by = SetBy::Operator { by: "uid 0".to_owned(), at: "2026-11-23T01:02:03Z".parse().unwrap() };
+        layers.add(&Tree::from_value(more).unwrap(), |_| set_by.clone());
+        render(&layers.resolve().unwrap_or_else(|problems| panic!("{problems}")).settings)
+    };
+    let units = |files: &Files| {
+        let names =
+            files.all().keys().filter_map(|path| path.strip_prefix("etc/systemd/system/rocketos-host-container-"));
+        names.map(str::to_owned).collect::<Vec<_>>()
+    };
+    // On where nobody says otherwise; the other needs a word, and has all rights then.
+    let of_image = files(json!({}));
+    assert_eq!(units(&of_image), ["control.service"]);
+    let to_run = String::from_utf8(of_image.all()["etc/rocketos/host-containers/control.toml"].bytes.clone()).unwrap();
+    let to_run: ToRun = toml::from_str(&to_run).unwrap();
+    assert_eq!(to_run.source.to_string(), format!("control@{}", digest("ab")));
+    assert!(units(&files(json!({"host-containers": {"control": {"enabled": false}}}))).is_empty());
+    let both = files(json!({"host-containers": {"admin": {"enabled": true}}}));
+    assert_eq!(units(&both), ["admin.service", "control.service"]);
+    let unit = String::from_utf8(both.all()["etc/systemd/system/rocketos-host-container-admin.service"].bytes.clone());
+    assert!(unit.unwrap().contains(":super_t:"));
 }
 
 #[test]

@@ -333,6 +333,14 @@ fn requests_of_every_wrong_kind_are_refused_and_the_service_goes_on() {
 }
 
 #[test]
+fn who_speaks_http_1_0_is_answered_without_pieces() {
+    let node = served();
+    let answer = node.raw(b"GET /v1/openapi.json HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
+    assert_eq!((answer.status, answer.header("transfer-encoding")), (200, None));
+    assert!(answer.json().is_object());
+}
+
+#[test]
 fn a_body_that_is_too_large_is_refused_whether_it_says_so_or_not() {
     let node = served();
     let head = "PATCH /v1/settings HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: application/json\r\n";

@@ -20,6 +20,7 @@ mod error;
 mod fixture;
 mod forbidden;
 mod groups;
+mod host_containers;
 mod index;
 mod initramfs;
 mod kernel;
@@ -38,6 +39,7 @@ mod survey;
 
 pub use error::SealError;
 pub use forbidden::Found;
+pub use host_containers::{HostContainers, HostContainersError, SETTINGS};
 pub use lint::{CheckFacts, Finding, LintOptions, Outcome, Severity, checks, lint};
 pub use progress::{Progress, Silent, Step};
 pub use seal::{SealFacts, SealOptions, seal, seal_arguments};

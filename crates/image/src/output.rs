@@ -24,6 +24,17 @@ use crate::{
 /// When folders were changed last, in seconds since 1970: adding a file to one must not alter another layer.
 pub(crate) const FOLDER_MTIME: i64 = 1;
 
+/// Puts a file of this content at a path of the image, whatever the root has there, and the folders that lead to it.
+pub(crate) fn place(plan: &mut Plan, path: &str, content: Vec<u8>) {
+    for (at, _) in path.match_indices('/') {
+        plan.kept.entry(path[..at].to_owned()).or_insert_with(|| folder(0o755));
+    }
+    let size = content.len() as u64;
+    let file = Entry { kind: Kind::File, mtime: FOLDER_MTIME, size, ..folder(0o644) };
+    plan.kept.insert(path.to_owned(), file);
+    plan.replaced.insert(path.to_owned(), content);
+}
+
 /// Where a root's files go.
 pub(crate) struct Copy<'a> {
     pub(crate) root: &'a Path,

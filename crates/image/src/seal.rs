@@ -18,7 +18,7 @@ use rocketos_store::{TreeFacts, digest_of_directory};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ProgramSigner, Progress, SealError, Step, binaries, cdx,
+    HostContainers, ProgramSigner, Progress, SealError, Step, binaries, cdx,
     error::read_bounded,
     forbidden::Found,
     groups, initramfs,
@@ -66,6 +66,8 @@ pub struct SealOptions {
     pub init: PathBuf,
     /// The EFI stub.
     pub stub: PathBuf,
+    /// Host containers that every node has.
+    pub host_containers: HostContainers,
     /// No file of the image is newer than this, in seconds since 1970 (SOURCE_DATE_EPOCH).
     pub newest: Option<i64>,
 }
@@ -79,6 +81,7 @@ impl SealOptions {
             rules: RULES.into(),
             init: INIT.into(),
             stub: STUB.into(),
+            host_containers: HostContainers::default(),
             newest: None,
         }
     }
@@ -129,6 +132,7 @@ pub fn seal(
     binaries::check(root, &plan.kept, &packages, &rules.binaries)?;
     // What is placed is not the root's: it comes after the checks of what is.
     let mode = selinux::place(root, &options.rules, &release, &mut plan)?;
+    options.host_containers.place(&mut plan);
 
     let newest = options.newest.unwrap_or_else(|| newest(&plan.kept));
     let sbom = cdx::document(root, &packages, &plan, &release, newest)?;

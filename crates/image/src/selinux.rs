@@ -11,10 +11,9 @@ use walkdir::WalkDir;
 use crate::{
     SealError,
     error::read_text,
-    output::FOLDER_MTIME,
+    output::place as place_file,
     plan::{Plan, folder},
     release::{DEV, Release},
-    survey::{Entry, Kind},
 };
 
 /// Below the rules: what is placed in the image.
@@ -99,10 +98,7 @@ fn add(from: &Path, path: String, plan: &mut Plan) -> Result<(), SealError> {
         return Err(SealError::TooLarge { path, found: size, limit: FILE_BYTES });
     }
     let content = fs::read(from).map_err(SealError::read(from))?;
-    let size = content.len() as u64;
-    let file = Entry { kind: Kind::File, mtime: FOLDER_MTIME, size, ..folder(0o644) };
-    plan.kept.insert(path.clone(), file);
-    plan.replaced.insert(path, content);
+    place_file(plan, &path, content);
     Ok(())
 }
 

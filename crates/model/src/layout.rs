@@ -203,7 +203,7 @@ pub mod inside {
     /// Folders that something is mounted on.
     pub const FOLDERS: [&str; 8] = ["dev", "proc", "sys", "run", "tmp", ".rocketos", PERSISTENT, HOST_ROOT];
     /// Files that something is mounted on.
-    pub const FILES: [&str; 3] = [ENTER, PROCESS, USER_DATA];
+    pub const FILES: [&str; 4] = [ENTER, PROCESS, USER_DATA, API_SOCKET];
     /// What outlives it.
     pub const PERSISTENT: &str = ".rocketos/persistent";
     /// The host's root, for who may do to the host whatever root may.
@@ -214,6 +214,8 @@ pub mod inside {
     pub const PROCESS: &str = ".rocketos/process.json";
     /// Its user data.
     pub const USER_DATA: &str = ".rocketos/user-data";
+    /// Where it asks the API.
+    pub const API_SOCKET: &str = ".rocketos/api.sock";
 }
 
 /// What a bootstrap container is called among host containers: their names have no such character.

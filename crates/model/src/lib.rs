@@ -15,6 +15,7 @@ pub mod limits;
 pub mod network;
 pub mod origin;
 pub mod place;
+pub mod placed;
 pub mod process;
 pub mod reference;
 
@@ -25,5 +26,6 @@ pub use entry::{EntryName, Tries};
 pub use network::{Network, Ports};
 pub use origin::{Follow, Origin};
 pub use place::{Followed, Place, PlaceError};
+pub use placed::PlacedImage;
 pub use process::Process;
 pub use reference::{ImageReference, ReferenceError};

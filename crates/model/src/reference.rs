@@ -169,16 +169,31 @@ fn tag(text: &str) -> Result<String, ReferenceError> {
     valid_tag(text).then(|| text.to_owned()).ok_or_else(|| ReferenceError::Tag(text.to_owned()))
 }
 
+/// A name that is the last part of a repository's.
+pub(crate) fn valid_name(name: &str) -> bool {
+    valid_repository(name) && !name.contains('/')
+}
+
+/// What stands before `@`, and the digest behind it.
+pub(crate) fn digest_of(text: &str) -> Result<(&str, Option<ManifestDigest>), ReferenceError> {
+    match text.split_once('@') {
+        Some((rest, digest)) => Ok((rest, Some(digest.parse().map_err(ReferenceError::Digest)?))),
+        None => Ok((text, None)),
+    }
+}
+
+/// What stands before `:`, and the tag behind it.
+pub(crate) fn tag_of(text: &str) -> Result<(&str, Option<String>), ReferenceError> {
+    match text.split_once(':') {
+        Some((rest, name)) => Ok((rest, Some(tag(name)?))),
+        None => Ok((text, None)),
+    }
+}
+
 fn registry(text: &str) -> Result<ImageReference, ReferenceError> {
-    let (rest, digest) = match text.split_once('@') {
-        Some((rest, digest)) => (rest, Some(digest.parse().map_err(ReferenceError::Digest)?)),
-        None => (text, None),
-    };
+    let (rest, digest) = digest_of(text)?;
     let (host, path) = rest.split_once('/').ok_or_else(|| ReferenceError::Registry(rest.to_owned()))?;
-    let (path, tag) = match path.split_once(':') {
-        Some((path, name)) => (path, Some(tag(name)?)),
-        None => (path, None),
-    };
+    let (path, tag) = tag_of(path)?;
     if !valid_registry(host) {
         return Err(ReferenceError::Registry(host.to_owned()));
     }

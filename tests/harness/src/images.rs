@@ -46,12 +46,13 @@ pub struct Release {
 pub struct Images<'a> {
     progress: &'a Progress,
     secrets: Vec<(String, PathBuf)>,
+    host_containers: Vec<String>,
 }
 
 impl<'a> Images<'a> {
     /// Builds nothing yet.
     pub fn new(progress: &'a Progress) -> Self {
-        Self { progress, secrets: Vec::new() }
+        Self { progress, secrets: Vec::new(), host_containers: Vec::new() }
     }
 
     /// Hands a file to RUN steps that mount the secret of this name.
@@ -60,13 +61,24 @@ impl<'a> Images<'a> {
         self
     }
 
-    /// Builds what all variants stand on: bootstrap, tools, base and sealer.
-    pub fn foundation(&self) -> Result<()> {
-        self.progress.step("compiling rocketctl and the initramfs program", programs::compile)?;
+    /// Fixes the digest of a host container's image in what is sealed from here on: it is to be pushed beside.
+    pub fn host_container(mut self, name: &str, digest: &str) -> Self {
+        self.host_containers.push(format!("{name}={digest}"));
+        self
+    }
+
+    /// Builds what host containers stand on: bootstrap and tools.
+    pub fn tools(&self) -> Result<()> {
+        self.progress.step("compiling rocketctl and the static programs", programs::compile)?;
         self.bootstrap()?;
         self.progress.step("building the image tools", || {
             Build::new("Containerfile.d/11-tools-handin", "tools").context(&programs::folder()).run()
-        })?;
+        })
+    }
+
+    /// Builds what all variants stand on: the same, base and sealer.
+    pub fn foundation(&self) -> Result<()> {
+        self.tools()?;
         self.progress.step("building the image base", || {
             let bootstrap = format!("{NAMESPACE}/bootstrap");
             let inputs = tree_digest(&paths::workspace().join("base"), SEEN_BY_RUN)?;
@@ -78,6 +90,17 @@ impl<'a> Images<'a> {
     /// Builds a release of a variant of this checkout; [`Images::foundation`] comes first.
     pub fn variant(&self, variant: &str, version: &str) -> Result<Release> {
         self.derived(&paths::workspace().join("variants").join(variant).join("Containerfile"), variant, version)
+    }
+
+    /// Builds the image of a host container of this checkout, and returns its name; [`Images::tools`] comes first.
+    pub fn container(&self, name: &str, version: &str) -> Result<String> {
+        let folder = paths::container(name);
+        let tagged = format!("{name}:{version}");
+        self.progress.step(&format!("building the host container {name} {version}"), || {
+            let build = Build::new(folder.join("Containerfile"), &tagged).context(&folder);
+            build.arg("BOOTSTRAP", &format!("{NAMESPACE}/bootstrap")).arg("VERSION", version).run()
+        })?;
+        Ok(format!("{NAMESPACE}/{tagged}"))
     }
 
     /// Builds a release from any Containerfile with the stages of a variant; its folder is the context.
@@ -104,7 +127,10 @@ impl<'a> Images<'a> {
     fn seal(&self, containerfile: &Path, variant: &str, version: &str, rootfs: &str, cache: Cache) -> Result<Release> {
         let context = containerfile.parent().context("a Containerfile without a folder")?;
         let build = |name: &str| {
-            let build = Build::new(containerfile, name).context(context).arg("VERSION", version).cache(cache);
+            let mut build = Build::new(containerfile, name).context(context).arg("VERSION", version).cache(cache);
+            if !self.host_containers.is_empty() {
+                build = build.arg("HOST_CONTAINERS", &self.host_containers.join(" "));
+            }
             self.secrets.iter().fold(build, |build, (name, file)| build.secret(name, file))
         };
         let root_id = podman(["image", "inspect", "--format={{.Id}}", &format!("{NAMESPACE}/{rootfs}")]).output()?;

@@ -8,6 +8,11 @@ pub fn workspace() -> &'static Path {
     tests.parent().unwrap_or(tests)
 }
 
+/// Returns the folder of a host container of this checkout, which need not be there.
+pub fn container(name: &str) -> PathBuf {
+    workspace().join("containers").join(name)
+}
+
 /// Returns cargo's target folder: `CARGO_TARGET_DIR`, else `target/` of the checkout.
 pub fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR")

@@ -22,6 +22,8 @@ const FLOORS: &[(&str, u32)] = &[
     ("rocketos-image", 3),
     ("rocketos-initramfs", 3),
     ("rocketos-enter", 3),
+    ("rocketos-control", 3),
+    ("rocketos-admin", 3),
     ("rocketctl", 4),
     ("rocketos-tests", 4),
     ("rocketos-fuzz", 4),

@@ -4,7 +4,7 @@ use std::{env, io::IsTerminal as _, path::Path, sync::Mutex};
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
-use rocketos_image::{ProgramSigner, Progress, SealOptions, Step, seal};
+use rocketos_image::{HostContainers, ProgramSigner, Progress, SealOptions, Step, seal};
 use rocketos_trust::firmware::Variable;
 
 use crate::{
@@ -14,6 +14,8 @@ use crate::{
 
 /// The newest a file of an image may be, in seconds since 1970 (reproducible-builds.org).
 const NEWEST: &str = "SOURCE_DATE_EPOCH";
+/// Host containers, as a Containerfile's argument has them: `control=sha256:… admin=sha256:…`.
+const HOST_CONTAINERS: &str = "HOST_CONTAINERS";
 
 /// Bars on a terminal.
 struct Bars {
@@ -79,11 +81,20 @@ pub fn signing(keys: Option<&Path>, named: Option<(&str, &Path)>) -> anyhow::Res
 }
 
 /// Seals a root, and says in one line of JSON what it came to.
-pub fn run(root: &Path, output: &Path, signing: Option<&Pair>, quiet: bool) -> anyhow::Result<()> {
+pub fn run(
+    root: &Path,
+    output: &Path,
+    signing: Option<&Pair>,
+    host_containers: &[String],
+    quiet: bool,
+) -> anyhow::Result<()> {
     let mut options = SealOptions::new(root, output);
     if let Ok(text) = env::var(NEWEST) {
         options.newest = Some(text.parse().with_context(|| format!("reading {NEWEST}={text}"))?);
     }
+    let more = env::var(HOST_CONTAINERS).unwrap_or_default();
+    let named = host_containers.iter().map(String::as_str).chain(more.split_whitespace());
+    options.host_containers = HostContainers::read(named).context("reading which host containers there are to be")?;
     let bars = Bars { shown: !quiet && std::io::stderr().is_terminal(), bar: Mutex::new(None) };
     let signer = signing.map(|pair| ProgramSigner { signer: &*pair.signer, certificate: &pair.certificate });
     let facts = seal(&options, signer.as_ref(), &bars).with_context(|| format!("sealing {}", root.display()))?;

@@ -47,6 +47,20 @@ fn a_host_container_is_started_anew_and_stopped_once() {
 }
 
 #[test]
+fn one_of_the_image_is_started_at_boot_and_only_told_to() {
+    let node = Node::new();
+    let folder = node.path("usr/lib/rocketos/settings.d");
+    std::fs::create_dir_all(&folder).unwrap();
+    let digest = "ab".repeat(32);
+    let text = format!("[settings.host-containers.admin]\nenabled = true\nsource = 'admin@sha256:{digest}'\n");
+    std::fs::write(folder.join("10-host-containers.toml"), text).unwrap();
+    node.engine().boot(|_| Vec::new()).unwrap();
+    // `start` returns before anything came of it: whether its image comes is not the boot's.
+    assert_eq!(node.told(), ["reload-manager".to_owned(), format!("start {UNIT}")]);
+    assert!(node.said("etc/rocketos/host-containers/admin.toml").unwrap().contains(&format!("admin@sha256:{digest}")));
+}
+
+#[test]
 fn at_boot_it_is_started_when_its_turn_comes() {
     let node = Node::new();
     node.engine().change(&set(admin(&[]))).unwrap();

@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use super::{
     group, item, limits,
-    value::{AbsolutePath, ContainerImage, MemorySize, Ranged, SecretData, TimeSpan, VariableName, Word},
+    value::{
+        AbsolutePath, ContainerImage, HostContainerImage, MemorySize, Ranged, SecretData, TimeSpan, VariableName, Word,
+    },
     word,
 };
 
@@ -89,8 +91,9 @@ group! {
     pub struct HostContainer {
         /// It runs. False where absent.
         pub enabled: Option<bool>,
-        /// Its image. Where absent: what the system's image says for this name.
-        pub source: Option<ContainerImage>,
+        /// Its image: of a registry, or without a slash, such as `control:1.0`, beside that of the system. Where absent: what the
+        /// system's image says for this name.
+        pub source: Option<HostContainerImage>,
         /// It may do to the host whatever root may. False where absent.
         pub superpowered: Option<bool>,
         /// Data for it, in base64; at most 256 KiB. A secret.

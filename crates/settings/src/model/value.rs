@@ -8,7 +8,7 @@ mod network;
 mod number;
 mod system;
 
-pub use container::{ContainerImage, Endpoint, Name, RegistryName};
+pub use container::{ContainerImage, Endpoint, HostContainerImage, Name, RegistryName};
 pub use network::{Address, HardwareAddress, Hostname, HttpUrl, InterfaceName, Network, NoProxy, Ports, Proxy, Server};
 pub use number::{MemorySize, Ranged, TimeSpan};
 pub use system::{

@@ -7,7 +7,7 @@ use rocketos_model::layout;
 
 use super::{
     Files, Service, ToRun,
-    host_containers::{PRIVILEGED, Shape},
+    host_containers::{SUPERPOWERED, Shape},
     node::toml,
 };
 use crate::{
@@ -32,7 +32,7 @@ pub(super) fn render(settings: &Settings, files: &mut Files) {
         let texts = |words: &Vec<Word>| words.iter().map(|word| word.as_str().to_owned()).collect();
         let to_run = ToRun {
             source: source.reference().clone(),
-            label: format!("system_u:object_r:container_file_t:{PRIVILEGED}"),
+            label: format!("system_u:object_r:container_file_t:{SUPERPOWERED}"),
             persistent: false,
             command: container.command.as_ref().map(texts).unwrap_or_default(),
             env: container.env.iter().map(|(name, value)| (name.to_string(), value.as_str().to_owned())).collect(),
@@ -60,7 +60,7 @@ fn service_of(name: &str, ground: &str, container: &BootstrapContainer) -> Strin
         user_data: container.user_data.is_some(),
         persistent: false,
         superpowered: true,
-        level: PRIVILEGED,
+        level: SUPERPOWERED,
         kind: "oneshot",
         restart: "RemainAfterExit=yes\n",
         memory: container.memory,

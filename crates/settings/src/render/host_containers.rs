@@ -8,7 +8,7 @@ use std::{
     fmt::Write as _,
 };
 
-use rocketos_model::{ImageReference, layout};
+use rocketos_model::{PlacedImage, layout};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -23,12 +23,15 @@ use crate::{
 
 /// What stands before a name in its unit's: no unit of a quadlet is called so.
 const UNIT: &str = "rocketos-host-container-";
+/// What listens where a container asks the API: it has to be there when the container's root is made.
+const API: &str = "rocketos-api.socket";
 /// The program of the system's image by which each container starts.
 const ENTER: &str = "/usr/lib/rocketos/enter";
-/// Categories that are given away, two to each: the last two are those of all privileged containers.
-const CATEGORIES: u64 = 1022;
-/// The level of privileged containers (`base/selinux/40-rules.cil`).
-pub(super) const PRIVILEGED: &str = "s0:c1022,c1023";
+/// Categories that are given away, two to each: the last four are those of superpowered ones.
+const CATEGORIES: u64 = 1020;
+/// The level of superpowered ones: with the two of the engine's privileged containers (`base/selinux/40-rules.cil`), and two more, so
+/// that those come neither to what these keep nor to what they read.
+pub(super) const SUPERPOWERED: &str = "s0:c1020.c1023";
 /// What a container may of what root may, where it may not do everything: what podman gives.
 const CAPABILITIES: &str = "CAP_CHOWN CAP_DAC_OVERRIDE CAP_FOWNER CAP_FSETID CAP_KILL CAP_NET_BIND_SERVICE CAP_SETFCAP CAP_SETGID \
 CAP_SETPCAP CAP_SETUID CAP_SYS_CHROOT";
@@ -38,7 +41,7 @@ CAP_SETPCAP CAP_SETUID CAP_SYS_CHROOT";
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct ToRun {
     /// Its image.
-    pub source: ImageReference,
+    pub source: PlacedImage,
     /// The label of what it writes to.
     pub label: String,
     /// It has a folder that outlives it.
@@ -62,12 +65,12 @@ pub(super) fn render(settings: &Settings, files: &mut Files) {
         // There in settings that are sound.
         let (Some(true), Some(source)) = (container.enabled, &container.source) else { continue };
         let superpowered = container.superpowered == Some(true);
-        let level = if superpowered { PRIVILEGED } else { &levels[name] };
+        let level = if superpowered { SUPERPOWERED } else { &levels[name] };
         let service = Service::HostContainer(name.to_string());
         let texts =
             |words: &Vec<crate::model::value::Word>| words.iter().map(|word| word.as_str().to_owned()).collect();
         let to_run = ToRun {
-            source: source.reference().clone(),
+            source: source.placed().clone(),
             label: format!("system_u:object_r:container_file_t:{level}"),
             persistent: container.persistent != Some(false),
             command: container.command.as_ref().map(texts).unwrap_or_default(),
@@ -133,7 +136,7 @@ impl Shape<'_> {
         let run = format!("{}/{}", layout::node::HOST_CONTAINERS_RUN, self.ground);
         let (root, memory) = (layout::host_container::ROOT, layout::host_container::MEMORY);
         let mut text = format!(
-            "[Unit]\nDescription={description}\nRequires={image}\nAfter={image}\nStartLimitIntervalSec=0\n\n\
+            "[Unit]\nDescription={description}\nRequires={image}\nAfter={image} {API}\nStartLimitIntervalSec=0\n\n\
              [Service]\nType={kind}\nExecStart=/{}\nRootDirectory={run}/{root}\nMountAPIVFS=yes\n",
             layout::inside::ENTER
         );
@@ -143,6 +146,8 @@ impl Shape<'_> {
         };
         bind("BindReadOnlyPaths", ENTER, layout::inside::ENTER);
         bind("BindReadOnlyPaths", &format!("{run}/{}", layout::host_container::PROCESS), layout::inside::PROCESS);
+        // Where nothing serves an API there is none inside either.
+        bind("BindReadOnlyPaths", &format!("-{}", layout::node::API_SOCKET), layout::inside::API_SOCKET);
         for folder in ["run", "tmp"] {
             bind("BindPaths", &format!("{run}/{memory}/{folder}"), folder);
         }
@@ -157,7 +162,7 @@ impl Shape<'_> {
         if self.superpowered {
             bind("BindPaths", "/", layout::inside::HOST_ROOT);
         }
-        let domain = if self.superpowered { "spc_t" } else { "container_t" };
+        let domain = if self.superpowered { "super_t" } else { "control_t" };
         let _ = writeln!(text, "SELinuxContext=system_u:system_r:{domain}:{level}");
         if !self.superpowered {
             let _ = writeln!(

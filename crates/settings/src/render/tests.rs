@@ -193,11 +193,15 @@ fn what_a_host_container_may_do_is_what_settings_say() {
     };
     let lines = |text: &str, start: &str| text.lines().filter(|line| line.starts_with(start)).count();
     let plain = with("");
-    assert!(plain.contains("SELinuxContext=system_u:system_r:container_t:s0:c"));
+    assert!(plain.contains("SELinuxContext=system_u:system_r:control_t:s0:c"));
     assert_eq!((lines(&plain, "CapabilityBoundingSet="), lines(&plain, "DevicePolicy=closed")), (1, 1));
     assert!(!plain.contains("rootfs") && !plain.contains("user-data") && plain.contains("/.rocketos/persistent"));
     let root = with("superpowered = true");
-    assert!(root.contains("SELinuxContext=system_u:system_r:spc_t:s0:c1022,c1023\n"));
+    assert!(root.contains("SELinuxContext=system_u:system_r:super_t:s0:c1020.c1023\n"));
+    let socket = "BindReadOnlyPaths=-/run/rocketos/api.sock:/.rocketos/api.sock\n";
+    for unit in [&plain, &root] {
+        assert!(unit.contains(socket) && unit.contains(".service rocketos-api.socket\n"), "{unit}");
+    }
     assert!(root.contains("BindPaths=/:/.rocketos/rootfs\n") && !root.contains("CapabilityBoundingSet"));
     assert!(!with("persistent = false").contains("persistent"));
     for enabled in ["", "enabled = false", "enabled = true"] {
@@ -219,7 +223,7 @@ fn a_bootstrap_container_has_a_unit_that_nothing_starts_and_the_rights_of_a_supe
         "Requires=rocketos-bootstrap-container-image@a.service",
         "RootDirectory=/run/rocketos/host-containers/bootstrap+a/root",
         "BindPaths=/:/.rocketos/rootfs",
-        "SELinuxContext=system_u:system_r:spc_t:s0:c1022,c1023",
+        "SELinuxContext=system_u:system_r:super_t:s0:c1020.c1023",
     ] {
         assert!(plain.lines().any(|found| found == line), "{line} is not in\n{plain}");
     }

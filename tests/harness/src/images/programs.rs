@@ -16,25 +16,33 @@ const STATIC_TARGET: &str = "x86_64-unknown-linux-gnu";
 /// The profile of the initramfs program in the workspace's Cargo.toml.
 const INIT_PROFILE: &str = "initramfs";
 
+/// Programs without libraries beside them: package, program, and its name in the folder.
+const STATIC: [(&str, &str, &str); 5] = [
+    ("rocketos-initramfs", "rocketos-initramfs", "init"),
+    ("rocketos-enter", "rocketos-enter", "enter"),
+    ("rocketos-control", "rocketos-control", "control"),
+    ("rocketos-admin", "rocketos-admin", "admin"),
+    ("rocketos-admin", "rocketos-host-shell", "host-shell"),
+];
+
 /// Returns the folder that `Containerfile.d/11-tools-handin` has as its context.
 pub(super) fn folder() -> PathBuf {
     paths::work().join("tools")
 }
 
-/// Compiles `rocketctl`, the initramfs program and the one by which host containers start, and puts them where the build finds them.
+/// Compiles `rocketctl`, the initramfs program, the one by which host containers start and those that are in them, and puts them where
+/// the build finds them.
 pub(super) fn compile() -> Result<()> {
     cargo(&["build", "--release", "-p", "rocketctl"]).attached().context("compiling rocketctl")?;
-    let programs = ["-p", "rocketos-initramfs", "-p", "rocketos-enter"];
-    cargo(&[&["build", "--profile", INIT_PROFILE], &programs[..], &["--target", STATIC_TARGET]].concat())
-        .env("RUSTFLAGS", init_flags()?)
-        .attached()
-        .context("compiling the static programs")?;
+    let programs = STATIC.iter().flat_map(|(package, ..)| ["-p", package]);
+    let words: Vec<&str> =
+        ["build", "--profile", INIT_PROFILE, "--target", STATIC_TARGET].into_iter().chain(programs).collect();
+    cargo(&words).env("RUSTFLAGS", init_flags()?).attached().context("compiling the static programs")?;
     std::fs::create_dir_all(folder()).with_context(|| format!("making {}", folder().display()))?;
     let target = paths::target();
     hand_in(&target.join("release/rocketctl"), "rocketctl")?;
     let fixed = target.join(STATIC_TARGET).join(INIT_PROFILE);
-    hand_in(&fixed.join("rocketos-initramfs"), "init")?;
-    hand_in(&fixed.join("rocketos-enter"), "enter")
+    STATIC.iter().try_for_each(|(_, program, name)| hand_in(&fixed.join(program), name))
 }
 
 /// The compiler's flags of initramfs/README.md: static, and the same bytes in whatever directory.

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use rocketos_model::ImageReference;
+use rocketos_model::{ImageReference, PlacedImage};
 use schemars::JsonSchema;
 
 use super::{network::http, short, text, written};
@@ -80,6 +80,41 @@ impl fmt::Display for ContainerImage {
     }
 }
 
+/// An image of a registry, or beside that of the system: `registry.example/name[:tag][@digest]`, or `name[:tag][@digest]` without a slash.
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
+#[schemars(with = "String")]
+pub struct HostContainerImage(PlacedImage);
+written!(HostContainerImage, 1024);
+
+impl HostContainerImage {
+    /// Where it is.
+    pub fn placed(&self) -> &PlacedImage {
+        &self.0
+    }
+}
+
+impl FromStr for HostContainerImage {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse::<PlacedImage>() {
+            Ok(PlacedImage::At(reference)) if reference.transport() != "registry" => {
+                Err(format!("{} is not in a registry", short(text)))
+            }
+            Ok(placed) => Ok(Self(placed)),
+            Err(error) => Err(format!("{} is no image: {error}", short(text))),
+        }
+    }
+}
+
+impl fmt::Display for HostContainerImage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            PlacedImage::At(reference) => f.write_str(&reference.name()),
+            beside => beside.fmt(f),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{super::tests::takes, *};
@@ -108,5 +143,20 @@ mod tests {
             assert!(read(text).is_err(), "{text}");
         }
         assert_eq!(read("docker://registry.example/admin").unwrap().to_string(), "registry.example/admin");
+    }
+
+    #[test]
+    fn a_host_containers_image_may_be_beside_the_systems() {
+        let read = str::parse::<HostContainerImage>;
+        let pinned = format!("control@sha256:{}", "ab".repeat(32));
+        for text in ["control", "control:1.0", &pinned, "registry.example/admin:v1"] {
+            assert_eq!(read(text).unwrap().to_string(), text);
+        }
+        assert_eq!(read("docker://registry.example/admin").unwrap().to_string(), "registry.example/admin");
+        for text in
+            ["", "oci:/srv/layout", "oci:a", "containers-storage:a", "Control", "a/b", "a b", "a\n", "a@sha256:12"]
+        {
+            assert!(read(text).is_err(), "{text}");
+        }
     }
 }
