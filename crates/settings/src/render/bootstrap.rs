@@ -31,7 +31,7 @@ pub(super) fn render(settings: &Settings, files: &mut Files) {
         let (Some(Mode::Once | Mode::Always), Some(source)) = (container.mode, &container.source) else { continue };
         let texts = |words: &Vec<Word>| words.iter().map(|word| word.as_str().to_owned()).collect();
         let to_run = ToRun {
-            source: source.reference().clone(),
+            source: source.placed().clone(),
             label: format!("system_u:object_r:container_file_t:{SUPERPOWERED}"),
             persistent: false,
             command: container.command.as_ref().map(texts).unwrap_or_default(),
