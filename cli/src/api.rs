@@ -16,6 +16,7 @@ use rustix::net::{AddressFamily, sockopt};
 use tokio::signal::unix::{SignalKind, signal};
 
 pub use client::{Client, NoApi};
+pub use node::ThisNode;
 
 use crate::{configure::Engine, pull::runtime};
 

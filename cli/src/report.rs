@@ -1,7 +1,8 @@
-//! Pictures of what happened: a boot.
+//! What happened: a boot as a picture, and a node as an archive of what it has to say.
 
 mod boot;
 mod entry;
+pub mod logs;
 mod svg;
 
 use std::ops::ControlFlow;

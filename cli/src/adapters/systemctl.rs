@@ -101,6 +101,11 @@ pub fn start(unit: &str) -> anyhow::Result<()> {
     }
 }
 
+/// Has a unit stopped, and does not wait for it.
+pub fn stop(unit: &str) -> anyhow::Result<()> {
+    ask(&["stop", "--no-block", "--", unit]).map(drop)
+}
+
 /// What systemd knows of a unit.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct State {

@@ -113,6 +113,12 @@ fn media(response: &Response) -> String {
 }
 
 impl Reply {
+    /// The answer's bytes.
+    pub fn bytes(self) -> anyhow::Result<Vec<u8>> {
+        self.require()?;
+        Ok(self.bytes)
+    }
+
     /// An error unless what was asked for was done.
     fn require(&self) -> anyhow::Result<()> {
         if self.status < 400 {

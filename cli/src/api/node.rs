@@ -1,7 +1,11 @@
 //! What the API asks of a node, done by the engine of settings, by what was written down in /run, and by the updater: this process opens
 //! neither the store nor the ESP, not even to look.
 
-use std::sync::OnceLock;
+use std::{
+    collections::BTreeSet,
+    path::Path,
+    sync::{Mutex, OnceLock, TryLockError},
+};
 
 use anyhow::Context as _;
 use rocketos_api::{
@@ -30,7 +34,7 @@ const DOWNLOADED: &str = "/status/rocketos/downloaded";
 
 /// This node. Its engine is opened when it is needed first: a machine without one still says how it is.
 #[derive(Default)]
-pub(super) struct ThisNode {
+pub struct ThisNode {
     engine: OnceLock<Engine>,
 }
 
@@ -102,6 +106,18 @@ impl Node for ThisNode {
         (name == BOOT).then(boot).transpose().map_err(of_error)
     }
 
+    fn logs(&self) -> Result<Vec<u8>, Problem> {
+        static TAKING: Mutex<()> = Mutex::new(());
+        let _turn = match TAKING.try_lock() {
+            Ok(turn) => turn,
+            Err(TryLockError::Poisoned(turn)) => turn.into_inner(),
+            Err(TryLockError::WouldBlock) => {
+                return Err(Problem::new(Kind::Busy, "somebody else has a report taken: try again when it is done"));
+            }
+        };
+        report::logs::take(self).map_err(of_error)
+    }
+
     fn update(&self, step: Step, hear: Hear<'_>) -> Result<Value, Problem> {
         match step {
             Step::Refresh => updated(&["upgrade", "--check", "--json"], Some(hear)),
@@ -128,6 +144,31 @@ impl Node for ThisNode {
 
     fn generation(&self) -> Result<u64, Problem> {
         Ok(self.standing()?.generation)
+    }
+}
+
+impl report::logs::Sources for ThisNode {
+    fn hidden(&self) -> anyhow::Result<BTreeSet<String>> {
+        Ok(self.engine()?.hidden()?)
+    }
+
+    fn documents(&self) -> Vec<(&'static str, anyhow::Result<Option<Value>>)> {
+        let some = |asked: Result<Value, Problem>| asked.map(Some).map_err(anyhow::Error::from);
+        let standing = Node::standing(self).and_then(|standing| told(&standing));
+        let receipts = Node::standing(self).map(|standing| json!({ "boot": standing.boot, "last": standing.receipt }));
+        let checks = Node::health(self).and_then(|report| report.map(|report| told(&report)).transpose());
+        vec![
+            ("status", some(Node::status(self))),
+            // Every key with who set it, and no secret.
+            ("settings", some(standing)),
+            ("receipts", some(receipts)),
+            ("health", checks.map_err(anyhow::Error::from)),
+            (BOOT, Node::report(self, BOOT).map_err(anyhow::Error::from)),
+        ]
+    }
+
+    fn root(&self) -> &Path {
+        Path::new("/")
     }
 }
 

@@ -1,11 +1,11 @@
 //! Reading and changing the settings of a deployment.
 
-use std::{path::Path, time::Instant};
+use std::{collections::BTreeSet, path::Path, time::Instant};
 
 use chrono::{DateTime, Utc};
 use rocketos_deploy::SettingsFolders;
 use rocketos_settings::{
-    Choice, InForce, Layers, in_force,
+    Choice, InForce, Layers, Schema, in_force,
     render::{Files, render},
     store::{self, Content, Generation, Store, StoreError},
 };
@@ -103,6 +103,18 @@ impl Engine {
             receipt: self.last_receipt(),
             boot: self.boot_receipt(),
         })
+    }
+
+    /// Every text of settings that is shown to nobody: of those in force, and of every generation that is kept.
+    ///
+    /// # Errors
+    /// As [`Engine::standing`].
+    pub fn hidden(&self) -> Result<BTreeSet<String>, ConfigureError> {
+        let history = look(&self.folders)?.history;
+        let InForce { effective, .. } = in_force(&self.below()?, &history);
+        let in_force = effective.tree.leaves().into_iter();
+        let in_force = in_force.flat_map(|(key, value)| Schema::get().hidden_at(&key, &value));
+        Ok(in_force.chain(history.iter().flat_map(|generation| generation.content.hidden())).collect())
     }
 
     /// Changes settings, and applies them. They are stored when they have been applied.

@@ -304,6 +304,12 @@ fn no_secret_is_in_a_receipt() {
     assert_eq!(modes("run/rocketos/settings/last.json"), 0o644);
     let kept = serde_json::to_string(&node.engine().standing().unwrap()).unwrap();
     assert!(!kept.contains("hunter2") && !kept.contains(encoded));
+    // What reports look for is all of it, and stays so while a generation has it.
+    let hidden = || node.engine().hidden().unwrap();
+    assert_eq!(hidden(), ["hunter2".to_owned(), "u".to_owned()].into());
+    node.engine().undo(&Undo { to: None, if_match: None, who: "uid 0".to_owned(), dry_run: false }).unwrap();
+    assert_eq!(hidden().len(), 2);
+    node.engine().change(&set(json!({"container-registry": {"credentials": credentials}}))).unwrap();
     assert_eq!(node.engine().change(&set(json!({"motd": 1}))).unwrap_err().kind(), Kind::Invalid);
 }
 

@@ -61,6 +61,8 @@ pub trait Node: Send + Sync + 'static {
     fn health(&self) -> Result<Option<Health>, Problem>;
     /// A report by its name; absent where there is none of that name.
     fn report(&self, name: &str) -> Result<Option<Value>, Problem>;
+    /// What the node has to say of itself, without secrets: a tar archive, deflated.
+    fn logs(&self) -> Result<Vec<u8>, Problem>;
     /// A step of an update, and what it came to.
     fn update(&self, step: Step, hear: Hear<'_>) -> Result<Value, Problem>;
     /// Boots the previous deployment next, or the one whose id begins so.

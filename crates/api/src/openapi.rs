@@ -13,6 +13,7 @@ use crate::{
     Kind, Problem,
     operations::{self, ALWAYS, Body, Method, Operation, Says},
     problem,
+    router::ARCHIVE,
 };
 
 /// Where schemas are, as references name them.
@@ -154,6 +155,7 @@ fn responses(operation: &Operation, generator: &mut SchemaGenerator) -> Map<Stri
         Says::Nothing => None,
         Says::Json(describe) => Some(json!({ "application/json": { "schema": describe(generator).to_value() } })),
         Says::Schema => Some(json!({ "application/schema+json": { "schema": { "type": "object" } } })),
+        Says::Archive => Some(json!({ ARCHIVE: { "schema": { "type": "string", "format": "binary" } } })),
         Says::Events(describe) => {
             // What a stream says event by event has no place in a description but its words.
             let event = describe(generator).to_value();

@@ -46,6 +46,8 @@ pub(crate) enum Says {
     Json(Describe),
     /// A JSON Schema.
     Schema,
+    /// A tar archive, deflated.
+    Archive,
     /// Events.
     Events(Describe),
 }
@@ -99,6 +101,8 @@ pub(crate) struct Asked {
 /// What comes of it.
 pub(crate) struct Answer {
     pub(crate) body: Option<Value>,
+    /// In the place of a body, what is no JSON.
+    pub(crate) bytes: Option<Vec<u8>>,
     /// The generation that it is about.
     pub(crate) generation: Option<u64>,
     /// Where what was made is.
@@ -109,11 +113,11 @@ impl Answer {
     pub(crate) fn of(value: &impl Serialize) -> Result<Self, Problem> {
         let body = serde_json::to_value(value)
             .map_err(|error| Problem::new(Kind::Failed, format!("writing the answer: {error}")))?;
-        Ok(Self { body: Some(body), generation: None, location: None })
+        Ok(Self { body: Some(body), ..Self::empty() })
     }
 
     pub(crate) const fn empty() -> Self {
-        Self { body: None, generation: None, location: None }
+        Self { body: None, bytes: None, generation: None, location: None }
     }
 }
 

@@ -23,6 +23,9 @@ use crate::{
     service::Live,
 };
 
+/// The media type of an archive (RFC 6713).
+pub(crate) const ARCHIVE: &str = "application/gzip";
+
 /// What every request of a connection has in common.
 #[derive(Clone)]
 pub(crate) struct Caller {
@@ -196,9 +199,10 @@ async fn json(headers: &HeaderMap, body: Bytes) -> Result<Value, Problem> {
 
 fn written(operation: &Operation, answer: Answer) -> Result<Response<Bytes>, Problem> {
     let status = StatusCode::from_u16(operation.status).unwrap_or(StatusCode::OK);
-    let mut response = match answer.body {
-        None => status.into_response(),
-        Some(value) => {
+    let mut response = match (answer.body, answer.bytes) {
+        (None, None) => status.into_response(),
+        (None, Some(bytes)) => (status, [(header::CONTENT_TYPE, ARCHIVE)], bytes).into_response(),
+        (Some(value), _) => {
             let media =
                 if matches!(operation.says, Says::Schema) { "application/schema+json" } else { "application/json" };
             (status, [(header::CONTENT_TYPE, media)], value.to_string()).into_response()

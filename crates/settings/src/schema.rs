@@ -95,6 +95,16 @@ impl Schema {
         shown(&self.0, tree.to_value())
     }
 
+    /// Every text in the value of a key that nobody is shown: where [`Schema::shown_at`] says [`SHOWN`].
+    pub fn hidden_at(&self, key: &Key, value: &Value) -> Vec<String> {
+        let mut found = Vec::new();
+        match self.at(key) {
+            Some(schema) => hidden(schema, value, &mut found),
+            None => texts(value, &mut found),
+        }
+        found
+    }
+
     /// A value as people may see it.
     pub fn shown_at(&self, key: &Key, value: &Value) -> Value {
         match self.at(key) {
@@ -157,6 +167,37 @@ fn shown(schema: &Value, value: Value) -> Value {
         // A value where something with secrets belongs: it may be one.
         _ if has_secret(schema) => Value::from(SHOWN),
         value => value,
+    }
+}
+
+/// What [`shown`] takes out.
+fn hidden(schema: &Value, value: &Value, found: &mut Vec<String>) {
+    match value {
+        _ if schema.get("writeOnly") == Some(&Value::Bool(true)) => texts(value, found),
+        Value::Object(table) if has_secret(schema) || is_table(schema) => {
+            for (name, value) in table {
+                match below(schema, name) {
+                    Some(schema) => hidden(schema, value, found),
+                    None => texts(value, found),
+                }
+            }
+        }
+        Value::Array(values) => match items(schema) {
+            Some(schema) => values.iter().for_each(|value| hidden(schema, value, found)),
+            None => texts(value, found),
+        },
+        _ if has_secret(schema) => texts(value, found),
+        _ => {}
+    }
+}
+
+/// Every text in a value.
+fn texts(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::String(text) => found.push(text.clone()),
+        Value::Array(values) => values.iter().for_each(|value| texts(value, found)),
+        Value::Object(table) => table.values().for_each(|value| texts(value, found)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 

@@ -32,6 +32,17 @@ pub(super) const ALL: &[Operation] = &[
             Run::Work(report),
         )
     },
+    Operation {
+        changes: true,
+        problems: &[Kind::Busy],
+        ..read(
+            "takeReport",
+            "/v1/reports/logs",
+            "What the node has to say of itself, as files of report.d declare it: a tar archive, deflated, without secrets of settings.",
+            Says::Archive,
+            Run::Work(logs),
+        )
+    },
     read(
         "listHostContainers",
         "/v1/host-containers",
@@ -97,8 +108,13 @@ fn health(asked: &Asked) -> Result<Answer, Problem> {
 fn report(asked: &Asked) -> Result<Answer, Problem> {
     let Nothing {} = asked.query()?;
     let name = asked.parameter("name");
-    let none = || Problem::new(Kind::NotFound, format!("there is no report '{name}'; there is 'boot'"));
+    let none = || Problem::new(Kind::NotFound, format!("there is no report '{name}'; there are 'boot' and 'logs'"));
     asked.shared.node.report(name)?.map(document).ok_or_else(none)
+}
+
+fn logs(asked: &Asked) -> Result<Answer, Problem> {
+    let Nothing {} = asked.query()?;
+    Ok(Answer { bytes: Some(asked.shared.node.logs()?), ..Answer::empty() })
 }
 
 fn host_containers(asked: &Asked) -> Result<Answer, Problem> {

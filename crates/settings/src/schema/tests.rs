@@ -126,6 +126,14 @@ fn secrets_and_what_nobody_knows_are_not_shown() {
     assert_eq!(at("host-containers.admin.user-data"), SHOWN);
     assert_eq!(at("unknown"), SHOWN);
     assert_eq!(at("network.hosts"), json!([["10.0.0.1", ["a"]]]));
+    let hidden = tree.leaves().into_iter().flat_map(|(key, value)| Schema::get().hidden_at(&key, &value));
+    let hidden: Vec<String> = hidden.collect();
+    let password = "hunter2";
+    assert_eq!(
+        hidden,
+        [password, password, "aHVudGVyMg==", password, password, password],
+        "each as often as it is there"
+    );
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use crate::{Key, Layers, SetBy, Tree, TreeError, provider, userdata::Document};
+use crate::{Key, Layers, Schema, SetBy, Tree, TreeError, provider, userdata::Document};
 
 /// Keys of which it is remembered that they were unset.
 pub const REMOVED: usize = 1024;
@@ -97,6 +97,19 @@ impl Content {
         self.user_data.retain(|there| there.provider != data.provider);
         self.user_data.push(data);
         self.user_data.sort_by(|a, b| provider::place(&a.provider).cmp(&provider::place(&b.provider)));
+    }
+
+    /// Every text that is stored and shown to nobody, parked ones too.
+    pub fn hidden(&self) -> Vec<String> {
+        let schema = Schema::get();
+        let overrides = self.overrides.iter().map(|(key, set)| (key, &set.value));
+        let overrides = overrides.chain(self.parked.iter().map(|(key, parked)| (key, &parked.item.value)));
+        let mut found: Vec<String> = overrides.flat_map(|(key, value)| schema.hidden_at(key, value)).collect();
+        for data in &self.user_data {
+            found.extend(data.parked.iter().flat_map(|(key, parked)| schema.hidden_at(key, &parked.item)));
+            found.extend(data.tree.leaves().iter().flat_map(|(key, value)| schema.hidden_at(key, value)));
+        }
+        found
     }
 
     /// Sets a key; of a table each value in it.
