@@ -3,6 +3,8 @@
 //! `rocketos-host-container-image@<name>.service` asks for this, in the updater's domain, before the container's own unit starts.
 //! Settings have written down what is to run (`rocketos_settings::render::ToRun`).
 
+mod standing;
+
 use std::{
     fs::{self, OpenOptions},
     io::Write as _,
@@ -36,6 +38,7 @@ pub struct NoPlace {
     /// Where the system is from.
     origin: String,
 }
+pub use standing::{Standing, Unit, standing};
 
 /// How long others may work on the node before bringing an image is given up; systemd asks again.
 const PATIENCE: Duration = Duration::from_secs(600);

@@ -191,6 +191,41 @@ pub fn state(unit: &str) -> anyhow::Result<State> {
     Ok(State { load: value("LoadState"), active: value("ActiveState"), result: value("Result") })
 }
 
+/// How a unit stands, and for how long it has.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Lasting {
+    /// As [`State::active`].
+    pub active: String,
+    /// As [`State::result`].
+    pub result: String,
+    /// How long ago it came to be so; absent where it was nothing else since boot.
+    pub age: Option<Duration>,
+    /// How often systemd started it again by itself.
+    pub restarts: u64,
+}
+
+/// How a unit stands.
+pub fn lasting(unit: &str) -> anyhow::Result<Lasting> {
+    let said = ask(&["show", "--property=ActiveState,Result,NRestarts,StateChangeTimestampMonotonic", "--", unit])?;
+    Ok(parse_lasting(&said, rustix::time::clock_gettime(rustix::time::ClockId::Monotonic)))
+}
+
+/// Reads it; `now` is by the clock that systemd's stamps are of.
+fn parse_lasting(said: &str, now: rustix::time::Timespec) -> Lasting {
+    let value = |key: &str| {
+        let line = said.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        line.unwrap_or_default().to_owned()
+    };
+    let stamp = value("StateChangeTimestampMonotonic").parse().ok().filter(|stamp| *stamp != 0);
+    let now = Duration::try_from(now).ok();
+    Lasting {
+        active: value("ActiveState"),
+        result: value("Result"),
+        age: stamp.zip(now).map(|(stamp, now)| now.saturating_sub(Duration::from_micros(stamp))),
+        restarts: value("NRestarts").parse().unwrap_or(0),
+    }
+}
+
 /// Has systemd do something, and waits until it is done; what systemctl complains about where it is not.
 pub fn have(arguments: &[&str]) -> anyhow::Result<Result<(), String>> {
     let doing = || format!("starting 'systemctl {}'", arguments.join(" "));
@@ -245,5 +280,18 @@ mod tests {
         let run = run_of(waits);
         assert_eq!((run.ended, run.has_job, run.took), (None, true, Duration::ZERO));
         assert!(!run_of(&waits.replace("Job=712", "Job=")).has_job && !run_of(&waits.replace("Job=712\n", "")).has_job);
+    }
+
+    #[test]
+    fn reads_what_systemctl_says_of_a_unit() {
+        let said = "NRestarts=3\nResult=exit-code\nActiveState=activating\nStateChangeTimestampMonotonic=90500000\n";
+        let now = rustix::time::Timespec { tv_sec: 100, tv_nsec: 0 };
+        let lasting = parse_lasting(said, now);
+        assert_eq!(
+            (lasting.active.as_str(), lasting.result.as_str(), lasting.restarts),
+            ("activating", "exit-code", 3)
+        );
+        assert_eq!(lasting.age, Some(Duration::from_millis(9500)));
+        assert_eq!(parse_lasting("StateChangeTimestampMonotonic=0\n", now).age, None);
     }
 }

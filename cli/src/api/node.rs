@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use rocketos_api::{
     Kind, Node, Problem,
     node::{Change, Hear, How},
-    wire::{Changed, Locked, Past, Receipt, Standing, Step},
+    wire::{Changed, HostImage, HostUnit, Locked, Past, Receipt, Running, Standing, Step},
 };
 use rocketos_health::Report;
 use serde::{Serialize, de::DeserializeOwned};
@@ -21,7 +21,7 @@ use crate::{
     adapters::systemctl,
     configure,
     configure::{ConfigureError, Engine, Undo},
-    exit, health, report,
+    exit, health, host_containers, report,
     updater::{self, Done, Unanswered},
 };
 
@@ -29,6 +29,8 @@ use crate::{
 const BOOT: &str = "boot";
 /// Where `status` says what runs.
 const BOOTED: &str = "/status/booted/rocketos/deployment";
+/// Where it says how host containers stand.
+const CONTAINERS: &str = "/status/rocketos/hostContainers";
 /// Where it says what was brought and is not activated.
 const DOWNLOADED: &str = "/status/rocketos/downloaded";
 
@@ -106,6 +108,15 @@ impl Node for ThisNode {
         (name == BOOT).then(boot).transpose().map_err(of_error)
     }
 
+    fn host_containers(&self) -> Result<Running, Problem> {
+        match Node::status(self) {
+            Ok(status) => running(&status),
+            // Who looks into the store is not there, and settings are shown all the same.
+            Err(problem) if problem.kind == Kind::NotYet => Ok(Running::default()),
+            Err(problem) => Err(problem),
+        }
+    }
+
     fn logs(&self) -> Result<Vec<u8>, Problem> {
         static TAKING: Mutex<()> = Mutex::new(());
         let _turn = match TAKING.try_lock() {
@@ -170,6 +181,24 @@ impl report::logs::Sources for ThisNode {
     fn root(&self) -> &Path {
         Path::new("/")
     }
+}
+
+/// How host containers stand, by what status says.
+fn running(status: &Value) -> Result<Running, Problem> {
+    let stand: Vec<host_containers::Standing> = told(status.pointer(CONTAINERS).unwrap_or(&json!([])))?;
+    let stands = |container: host_containers::Standing| {
+        let image = container.image.map(|kept| HostImage {
+            reference: kept.image.to_string(),
+            manifest_digest: kept.image_digest.to_string(),
+            composefs_digest: kept.composefs_digest.to_string(),
+        });
+        let unit = container.unit.map(|unit| {
+            let host_containers::Unit { state, result, since, restarts } = unit;
+            HostUnit { state, result, since, restarts }
+        });
+        (container.name, (image, unit))
+    };
+    Ok(stand.into_iter().map(stands).collect())
 }
 
 /// How what was brought comes to boot.

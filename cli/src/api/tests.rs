@@ -225,6 +225,21 @@ fn what_is_asked_of_the_updater_is_what_status_says_can_be_done() {
 }
 
 #[test]
+fn host_containers_are_as_status_has_them() {
+    assert!(running(&json!({ "status": { "rocketos": {} } })).unwrap().is_empty());
+    let digest = "aa".repeat(64);
+    let manifest = format!("sha256:{}", "bb".repeat(32));
+    let one = json!({
+        "name": "admin", "enabled": true, "source": "docker://r.example/admin:1", "problem": null,
+        "image": { "image": "docker://r.example/admin:1", "imageDigest": manifest, "composefsDigest": digest },
+        "unit": { "state": "failed", "result": "exit-code", "since": null, "restarts": 7 },
+    });
+    let stand = running(&json!({ "status": { "rocketos": { "hostContainers": [one] } } })).unwrap();
+    let (image, unit) = &stand["admin"];
+    assert_eq!((&image.as_ref().unwrap().composefs_digest, unit.as_ref().unwrap().restarts), (&digest, 7));
+}
+
+#[test]
 fn what_the_updater_ends_with_keeps_its_meaning() {
     let done = |code, out: &str, err: &str| Done { code, out: out.to_owned(), err: err.to_owned() };
     assert_eq!(came_to(&done(0, "{\"outcome\":\"current\"}\n", "")).unwrap(), json!({ "outcome": "current" }));

@@ -1,15 +1,19 @@
 //! `status`.
 
+use std::path::Path;
+
 use chrono::Utc;
 use rocketos_deploy::{Deployment, Failure, Node, Roles, mended_in_use, roles};
 use rocketos_health::Report;
+use rocketos_model::layout;
 use serde_json::json;
 
 use crate::{
+    adapters::systemctl,
     args::{Format, Status},
     automatic::Schedule,
     channel::outlook,
-    exit, health, host, loader,
+    exit, health, host, host_containers, loader,
 };
 
 /// Says what runs, what boots next and what is kept.
@@ -37,6 +41,7 @@ pub fn run(args: &Status) -> anyhow::Result<()> {
         let text = exit::chain(&error);
         (format!("unknown: {text}"), json!({ "error": text }))
     });
+    let containers = host_containers::standing(&node, Path::new(layout::node::HOST_CONTAINERS), systemctl::lasting)?;
     let (damaged, mended) = (node.scrubbed()?.damage.len(), mended_in_use()?.len());
     match args.json || args.format == Some(Format::Json) {
         true => {
@@ -45,6 +50,7 @@ pub fn run(args: &Status) -> anyhow::Result<()> {
                 host::document(&roles, downloaded.as_ref(), said, Some(&itself.1), Some(&health), Some(&loader.1));
             document["status"]["rocketos"]["damaged"] = json!(damaged);
             document["status"]["rocketos"]["rebootNeeded"] = json!(mended > 0);
+            document["status"]["rocketos"]["hostContainers"] = json!(containers);
             println!("{document}");
         }
         false => {
@@ -54,6 +60,9 @@ pub fn run(args: &Status) -> anyhow::Result<()> {
             }
             println!("by itself: {}", itself.0);
             println!("loader: {}", loader.0);
+            for container in containers {
+                print!("{container}");
+            }
             if let Some(reason) = last.filter(|report| !report.is_good()).map(|report| report.reason()) {
                 println!("health: {reason}");
             }

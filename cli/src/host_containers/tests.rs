@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::*;
+use crate::adapters::systemctl;
 use crate::machine::{
     Machine,
     made::release,
@@ -133,6 +134,45 @@ fn what_settings_ask_for_is_brought_once_and_kept() {
     fs::remove_dir_all(scene.place("one")).unwrap();
     assert_eq!(present(&scene.machine.node, "admin", &to_run).unwrap().unwrap().facts, brought.facts);
     assert_eq!(scene.bring("", &to_run).unwrap().facts, brought.facts);
+}
+
+#[test]
+fn says_what_is_to_run_what_is_here_and_how_its_unit_stands() {
+    let scene = Scene::new();
+    let folder = scene.place("placed");
+    fs::create_dir(&folder).unwrap();
+    let ask = |unit: &str| match unit {
+        "rocketos-host-container-admin.service" => {
+            let age = Some(Duration::from_secs(60));
+            Ok(systemctl::Lasting { active: "active".to_owned(), result: "success".to_owned(), age, restarts: 2 })
+        }
+        _ => anyhow::bail!("systemd does not answer"),
+    };
+    let all = || standing(&scene.machine.node, &folder, ask).unwrap();
+    assert!(all().is_empty());
+    let to_run = scene.layout("one", &image("1"));
+    let place = |name: &str| fs::write(folder.join(format!("{name}.toml")), toml::to_string(&to_run).unwrap()).unwrap();
+    place("admin");
+    place("later");
+    let brought = scene.bring(UNSIGNED, &to_run).unwrap();
+    let [admin, later] = all().try_into().unwrap();
+    assert_eq!(admin.image.as_ref().unwrap().composefs_digest, brought.facts.digest);
+    let unit = admin.unit.as_ref().unwrap();
+    assert_eq!((unit.state.as_str(), unit.restarts, unit.since.is_some()), ("active", 2, true));
+    assert_eq!((admin.source.as_deref(), &admin.problem), (Some(to_run.source.to_string().as_str()), &None));
+    assert!(admin.to_string().starts_with("host container admin: active since "), "{admin}");
+    assert!(admin.to_string().contains("Z, started again 2 times\n    source: oci:"), "{admin}");
+    assert_eq!((later.image, later.problem.as_deref()), (None, Some("systemd does not answer")));
+    // Settings do not have it any more; the image is there until a prune.
+    fs::remove_file(folder.join("admin.toml")).unwrap();
+    fs::remove_file(folder.join("later.toml")).unwrap();
+    let [admin] = all().try_into().unwrap();
+    assert_eq!((admin.enabled, admin.unit, admin.image.is_some()), (false, None, true));
+    // One that cannot be read hides no other.
+    let path = scene.machine.node.root.join("state/rocketos/host-containers/broken");
+    fs::write(path, "x").unwrap();
+    let [_, broken] = all().try_into().unwrap();
+    assert!(broken.problem.unwrap().contains("broken"));
 }
 
 #[test]

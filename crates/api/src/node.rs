@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{
     Problem,
-    wire::{Changed, Locked, Past, Receipt, Standing, Step},
+    wire::{Changed, Locked, Past, Receipt, Running, Standing, Step},
 };
 
 /// Who changes settings, why, and how far.
@@ -61,6 +61,8 @@ pub trait Node: Send + Sync + 'static {
     fn health(&self) -> Result<Option<Health>, Problem>;
     /// A report by its name; absent where there is none of that name.
     fn report(&self, name: &str) -> Result<Option<Value>, Problem>;
+    /// How host containers stand, besides what settings have of them.
+    fn host_containers(&self) -> Result<Running, Problem>;
     /// What the node has to say of itself, without secrets: a tar archive, deflated.
     fn logs(&self) -> Result<Vec<u8>, Problem>;
     /// A step of an update, and what it came to.

@@ -331,7 +331,7 @@ pub struct Check {
     pub reason: Option<String>,
 }
 
-/// A host container, as settings have it.
+/// A host container: as settings have it, and how it stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct HostContainer {
@@ -344,7 +344,43 @@ pub struct HostContainer {
     pub source: Option<String>,
     /// True where it has the host's rights.
     pub superpowered: bool,
+    /// The image that the node has; absent where none came yet, or the updater is not there to say it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub image: Option<HostImage>,
+    /// What systemd says of its unit; absent where it has none.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub unit: Option<HostUnit>,
 }
+
+/// The image of a host container that the node has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct HostImage {
+    /// As it was named when it came.
+    pub reference: String,
+    /// Its manifest's digest.
+    pub manifest_digest: String,
+    /// The digest that it is mounted by.
+    pub composefs_digest: String,
+}
+
+/// The unit of a host container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct HostUnit {
+    /// `active`, `inactive`, `failed`, `activating`, …
+    pub state: String,
+    /// `success`, or how it ended.
+    pub result: String,
+    /// Since when it is in this state; absent where it was in no other since boot.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub since: Option<String>,
+    /// How often it was started again by itself.
+    pub restarts: u64,
+}
+
+/// How host containers stand, by their names.
+pub type Running = std::collections::BTreeMap<String, (Option<HostImage>, Option<HostUnit>)>;
 
 /// Host containers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

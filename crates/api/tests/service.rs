@@ -272,7 +272,8 @@ fn answers_are_as_the_description_says() {
     let containers = node.ask("GET", "/v1/host-containers", None).json();
     assert_eq!(
         containers["containers"],
-        json!([{"name": "admin", "enabled": false, "source": "a.example/b:1", "superpowered": false}])
+        json!([{"name": "admin", "enabled": false, "source": "a.example/b:1", "superpowered": false,
+                "unit": {"state": "active", "result": "success", "restarts": 2}}])
     );
 }
 

@@ -10,7 +10,7 @@
 //! Where images come from, and whether they may run, is for others to say, as with deployments.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File, Permissions},
     io,
     os::unix::fs::PermissionsExt as _,
@@ -65,16 +65,23 @@ impl Node {
         toml::from_str(&text).map(Some).map_err(|error| DeployError::Format { path, source: error.into() })
     }
 
+    /// Names of those that run an image, or ran one.
+    ///
+    /// # Errors
+    /// When the disk cannot be read.
+    pub fn host_container_names(&self) -> Result<BTreeSet<String>, DeployError> {
+        let names = files::names(&self.root.join(layout::root::HOST_CONTAINERS))?;
+        // Names have no dots: what has was not finished.
+        Ok(names.into_iter().filter(|name| !name.contains('.')).collect())
+    }
+
     /// All of them, by name.
     ///
     /// # Errors
     /// As [`Node::host_container`].
     pub fn host_containers(&self) -> Result<BTreeMap<String, HostContainer>, DeployError> {
-        let names = files::names(&self.root.join(layout::root::HOST_CONTAINERS))?;
-        // Names have no dots: what has was not finished.
-        let finished = names.into_iter().filter(|name| !name.contains('.'));
         let with = |name: String| Ok(self.host_container(&name)?.map(|container| (name, container)));
-        finished.filter_map(|name| with(name).transpose()).collect()
+        self.host_container_names()?.into_iter().filter_map(|name| with(name).transpose()).collect()
     }
 
     /// Remembers which image a host container runs, so that it is kept.

@@ -43,13 +43,17 @@ pub(super) const ALL: &[Operation] = &[
             Run::Work(logs),
         )
     },
-    read(
-        "listHostContainers",
-        "/v1/host-containers",
-        "Host containers, as settings have them.",
-        Says::Json(of::<HostContainers>),
-        Run::Work(host_containers),
-    ),
+    Operation {
+        // Who looks into the store is the updater.
+        problems: UPDATE,
+        ..read(
+            "listHostContainers",
+            "/v1/host-containers",
+            "Host containers: as settings have them, the image that the node has of each, and how its unit stands.",
+            Says::Json(of::<HostContainers>),
+            Run::Work(host_containers),
+        )
+    },
     update("refreshUpdate", "/v1/update/refresh", "Looks for something newer.", Run::Work(refresh)),
     update("prepareUpdate", "/v1/update/prepare", "Brings it, and leaves the boot order alone.", Run::Work(prepare)),
     update("activateUpdate", "/v1/update/activate", "Boots next what was brought.", Run::Work(activate)),
@@ -120,6 +124,7 @@ fn logs(asked: &Asked) -> Result<Answer, Problem> {
 fn host_containers(asked: &Asked) -> Result<Answer, Problem> {
     let Nothing {} = asked.query()?;
     let mut containers: Vec<HostContainer> = Vec::new();
+    let mut running = asked.shared.node.host_containers()?;
     for set in asked.shared.node.standing()?.settings {
         let [group, name, field] = set.key.names() else { continue };
         if group != "host-containers" {
@@ -128,7 +133,8 @@ fn host_containers(asked: &Asked) -> Result<Answer, Problem> {
         // By key: those of one container follow each other.
         if containers.last().is_none_or(|last| last.name != *name) {
             let (name, source) = (name.clone(), None);
-            containers.push(HostContainer { name, enabled: false, source, superpowered: false });
+            let (image, unit) = running.remove(&name).unwrap_or_default();
+            containers.push(HostContainer { name, enabled: false, source, superpowered: false, image, unit });
         }
         let Some(container) = containers.last_mut() else { continue };
         match field.as_str() {

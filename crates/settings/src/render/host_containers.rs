@@ -55,7 +55,7 @@ pub struct ToRun {
 }
 
 /// The unit of a host container.
-pub(super) fn unit(name: &str) -> String {
+pub fn unit(name: &str) -> String {
     format!("{UNIT}{name}.service")
 }
 
