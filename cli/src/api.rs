@@ -4,6 +4,7 @@
 //! Store and ESP it does not write: for updates it asks the updater.
 
 mod client;
+mod exec;
 mod node;
 mod permit;
 

@@ -1,5 +1,6 @@
 //! The command line. Verbs and flags bear bootc's names where bootc has them; help is the doc comments.
 
+mod exec;
 mod firewall;
 mod health;
 mod host_container;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
+pub use exec::*;
 pub use firewall::*;
 pub use health::*;
 pub use host_container::*;
@@ -67,7 +69,7 @@ pub enum Verb {
     /// Read what SELinux refused.
     #[command(subcommand)]
     Selinux(Selinux),
-    /// Draw what happened.
+    /// Draw what happened, and take what this node has to say of itself.
     #[command(subcommand)]
     Report(Report),
     /// Say and change what this node is to be.
@@ -75,6 +77,9 @@ pub enum Verb {
     Settings(Settings),
     /// Ask this node's API as programs do.
     Api(Api),
+    /// Start a program in a host container that runs, as the user and with the variables of its image. It has no terminal; it ends
+    /// with this command, and this command with its exit code.
+    Exec(Exec),
     /// Publish releases.
     #[command(subcommand)]
     Release(Release),

@@ -43,7 +43,7 @@ fn main() -> ExitCode {
     let args = args::Args::parse();
     let done = updater::ask(&args).and_then(|asked| match asked {
         Some(code) => Ok(code),
-        None => commands::run(args).map(|()| ExitCode::SUCCESS),
+        None => commands::run(args),
     });
     match done {
         Ok(code) => code,

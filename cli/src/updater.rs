@@ -42,6 +42,7 @@ fn is_changed_by(verb: &Verb) -> bool {
         | Verb::Release(_)
         | Verb::Settings(_)
         | Verb::Api(_)
+        | Verb::Exec(_)
         | Verb::Keys(_)
         | Verb::Kargs(_)
         | Verb::Completions { .. }

@@ -30,6 +30,7 @@ pub struct Unit {
     description: String,
     properties: Vec<String>,
     command: Vec<String>,
+    literally: bool,
 }
 
 impl Unit {
@@ -41,12 +42,19 @@ impl Unit {
             description: description.to_owned(),
             properties: Vec::new(),
             command: command.to_vec(),
+            literally: false,
         }
     }
 
     /// With a line of the section `[Service]` or `[Unit]`.
     pub fn with(mut self, key: &str, value: &str) -> Self {
         self.properties.push(format!("{key}={value}"));
+        self
+    }
+
+    /// Its words as they are: systemd sets no variables in the place of their names.
+    pub fn literally(mut self) -> Self {
+        self.literally = true;
         self
     }
 
@@ -60,8 +68,9 @@ impl Unit {
         let options = ["--quiet", "--collect", "--pipe", "--wait", "--service-type=exec"].map(str::to_owned);
         let own = [format!("--unit={}", self.name), format!("--description={}", self.description)];
         let properties = self.properties.iter().map(|property| format!("--property={property}"));
-        let command = self.command.iter().cloned();
-        options.into_iter().chain(own).chain(properties).chain(["--".to_owned()]).chain(command).collect()
+        let literally = self.literally.then(|| "--expand-environment=no".to_owned());
+        let told = options.into_iter().chain(own).chain(literally).chain(properties);
+        told.chain(["--".to_owned()]).chain(self.command.iter().cloned()).collect()
     }
 
     /// Starts it, with ends of pipes for its standard input, output and error.

@@ -10,13 +10,14 @@ use std::{
 use anyhow::Context as _;
 use rocketos_api::{
     Kind, Node, Problem,
-    node::{Change, Hear, How},
+    node::{Change, Hear, How, Started},
     wire::{Changed, HostImage, HostUnit, Locked, Past, Receipt, Running, Standing, Step},
 };
 use rocketos_health::Report;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
+use super::exec;
 use crate::{
     adapters::systemctl,
     configure,
@@ -127,6 +128,10 @@ impl Node for ThisNode {
             }
         };
         report::logs::take(self).map_err(of_error)
+    }
+
+    fn exec(&self, container: &str, command: &[String], by: &str) -> Result<Started, Problem> {
+        exec::start(&self.engine()?.settings().map_err(of_engine)?, container, command, by)
     }
 
     fn update(&self, step: Step, hear: Hear<'_>) -> Result<Value, Problem> {

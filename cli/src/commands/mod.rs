@@ -2,6 +2,7 @@
 
 mod api;
 mod completions;
+mod exec;
 mod firewall;
 mod firmware;
 mod follow;
@@ -22,13 +23,16 @@ mod settings;
 mod status;
 mod verify;
 
+use std::process::ExitCode;
+
 pub use prune::report as report_pruned;
 
 use crate::args::{Args, Verb};
 
-/// Does what was asked.
-pub fn run(args: Args) -> anyhow::Result<()> {
-    match args.verb {
+/// Does what was asked, and says what to end with.
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let done = match args.verb {
+        Verb::Exec(verb) => return exec::run(&verb),
         Verb::Install(verb) => install::run(&verb),
         Verb::Upgrade(verb) => follow::upgrade(&verb),
         Verb::Switch(verb) => follow::switch(&verb),
@@ -52,5 +56,6 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Verb::Completions { shell } => completions::completions(shell),
         Verb::Man { directory } => completions::man(&directory),
         Verb::Internal(verb) => internal::run(&verb),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }

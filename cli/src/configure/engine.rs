@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, path::Path, time::Instant};
 use chrono::{DateTime, Utc};
 use rocketos_deploy::SettingsFolders;
 use rocketos_settings::{
-    Choice, InForce, Layers, Schema, in_force,
+    Choice, InForce, Layers, Schema, Settings, in_force,
     render::{Files, render},
     store::{self, Content, Generation, Store, StoreError},
 };
@@ -115,6 +115,14 @@ impl Engine {
         let in_force = effective.tree.leaves().into_iter();
         let in_force = in_force.flat_map(|(key, value)| Schema::get().hidden_at(&key, &value));
         Ok(in_force.chain(history.iter().flat_map(|generation| generation.content.hidden())).collect())
+    }
+
+    /// The settings in force.
+    ///
+    /// # Errors
+    /// As [`Engine::standing`].
+    pub fn settings(&self) -> Result<Settings, ConfigureError> {
+        Ok(in_force(&self.below()?, &look(&self.folders)?.history).effective.settings)
     }
 
     /// Changes settings, and applies them. They are stored when they have been applied.

@@ -110,7 +110,7 @@ pub trait Sources {
     /// Has a program's words taken in, and says with what it ended.
     fn command(&self, command: &Command, out: &mut Kept) -> anyhow::Result<i32> {
         let unit = Unit::new("report", &format!("Report: {}", command.command[0]), &command.command);
-        unit.run(command.timeout, out)
+        unit.literally().run(command.timeout, out)
     }
 }
 

@@ -9,8 +9,11 @@
 //!   router                   a request to its operation: may who asks? what is in it?
 //!     operations             one table: the router serves it, openapi::document describes it
 //!       Node                 settings, status, updates: what rocketctl does
+//!     exec                   a connection that becomes a program's in a host container, by frames
 //! ```
 
+mod exec;
+pub mod frames;
 mod inside;
 pub mod limits;
 mod news;

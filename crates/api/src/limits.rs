@@ -25,6 +25,13 @@ pub const UNSET_KEYS: usize = 1024;
 /// How long after its last change a transaction is forgotten.
 pub const TRANSACTION_AGE: Duration = Duration::from_secs(3600);
 
+/// Programs in host containers at once.
+pub const PROGRAMS: usize = 16;
+/// Words of a program's command.
+pub const WORDS: usize = 256;
+/// Bytes of them together.
+pub const COMMAND_BYTES: usize = 64 << 10;
+
 /// How long the service waits, and for what.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {

@@ -1,6 +1,9 @@
 //! What the service leaves to others: what a node does, and who may ask it to.
 
-use std::os::fd::BorrowedFd;
+use std::{
+    os::fd::{BorrowedFd, OwnedFd},
+    sync::Arc,
+};
 
 use rocketos_health::Report as Health;
 use rocketos_settings::{Key, Tree};
@@ -65,12 +68,37 @@ pub trait Node: Send + Sync + 'static {
     fn host_containers(&self) -> Result<Running, Problem>;
     /// What the node has to say of itself, without secrets: a tar archive, deflated.
     fn logs(&self) -> Result<Vec<u8>, Problem>;
+    /// Starts a program in a host container that runs, as the user and with the variables of its image.
+    fn exec(&self, container: &str, command: &[String], by: &str) -> Result<Started, Problem>;
     /// A step of an update, and what it came to.
     fn update(&self, step: Step, hear: Hear<'_>) -> Result<Value, Problem>;
     /// Boots the previous deployment next, or the one whose id begins so.
     fn rollback(&self, to: Option<&str>) -> Result<Value, Problem>;
     /// The generation that counts.
     fn generation(&self) -> Result<u64, Problem>;
+}
+
+/// A program that was started for somebody.
+pub struct Started {
+    /// The writing end of a pipe to its standard input.
+    pub stdin: OwnedFd,
+    /// The reading end of one from its standard output.
+    pub stdout: OwnedFd,
+    /// The same of its standard error.
+    pub stderr: OwnedFd,
+    /// The program.
+    pub program: Arc<dyn Program>,
+}
+
+/// A program that runs.
+pub trait Program: Send + Sync {
+    /// Waits until it has ended, and says with which code.
+    ///
+    /// # Errors
+    /// When that cannot be told.
+    fn wait(&self) -> Result<i32, Problem>;
+    /// Has it ended.
+    fn stop(&self);
 }
 
 /// Who is at the other end, by the kernel's word (`SO_PEERCRED`).

@@ -11,7 +11,8 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     Kind, Problem,
-    operations::{self, ALWAYS, Body, Method, Operation, Says},
+    frames::PROTOCOL,
+    operations::{self, ALWAYS, Body, Method, Operation, Run, Says},
     problem,
     router::ARCHIVE,
 };
@@ -91,6 +92,15 @@ fn describe(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
             "schema": { "type": "string", "pattern": "^(\\*|[0-9]{1,10}|\"[0-9]{1,10}\")$" },
         }));
     }
+    if matches!(operation.run, Run::Exec) {
+        parameters.push(json!({
+            "name": "Upgrade",
+            "in": "header",
+            "required": true,
+            "description": "What the connection becomes; with 'Connection: Upgrade'.",
+            "schema": { "type": "string", "enum": [PROTOCOL] },
+        }));
+    }
     let mut described = json!({
         "operationId": operation.id,
         "summary": operation.summary,
@@ -122,6 +132,10 @@ pub(crate) fn names(path: &str) -> impl Iterator<Item = &str> {
 fn path_parameter(name: &str) -> Value {
     let (description, schema) = match name {
         "number" => ("The generation.", json!({ "type": "integer", "minimum": 1, "maximum": 9_999_999_999_u64 })),
+        "container" => (
+            "The host container's name.",
+            json!({ "type": "string", "pattern": "^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$" }),
+        ),
         "id" => ("The transaction.", json!({ "type": "string", "pattern": "^[A-Za-z0-9]{16}$" })),
         _ => ("Its name.", json!({ "type": "string", "enum": ["boot"] })),
     };

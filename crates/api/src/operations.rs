@@ -59,6 +59,8 @@ pub(crate) enum Run {
     Work(fn(&Asked) -> Result<Answer, Problem>),
     /// It goes on until somebody leaves.
     Events,
+    /// The connection becomes a program's.
+    Exec,
 }
 
 /// An operation.

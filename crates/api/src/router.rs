@@ -13,10 +13,13 @@ use axum::{
 };
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::Value;
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::{Semaphore, watch},
+    time::timeout,
+};
 
 use crate::{
-    Kind, Problem, limits,
+    Kind, Problem, exec, limits,
     node::Access,
     operations::{self, Answer, Asked, Body, Method, Operation, Run, Says, Shared},
     problem,
@@ -41,6 +44,8 @@ pub(crate) struct Serving {
     pub(crate) look: Duration,
     pub(crate) ends: watch::Receiver<bool>,
     pub(crate) live: Live,
+    /// Places for programs in host containers.
+    pub(crate) programs: Arc<Semaphore>,
 }
 
 /// Every operation at its path.
@@ -107,6 +112,7 @@ async fn answer(operation: &'static Operation, serving: Serving, request: Reques
         let caller = permitted(operation, &request)?;
         match operation.run {
             Run::Events => events(&serving, &request),
+            Run::Exec => exec::answer(operation, &serving, caller, request).await,
             Run::Work(work) => {
                 let asked = asked(operation, &serving, caller, request).await?;
                 // It goes on where who asked leaves: what began is done wholly.
@@ -132,7 +138,12 @@ fn events(serving: &Serving, request: &Request) -> Result<Response<Bytes>, Probl
 }
 
 /// Reads a request.
-async fn asked(operation: &Operation, serving: &Serving, caller: Caller, request: Request) -> Result<Asked, Problem> {
+pub(crate) async fn asked(
+    operation: &Operation,
+    serving: &Serving,
+    caller: Caller,
+    request: Request,
+) -> Result<Asked, Problem> {
     let (mut parts, body) = request.into_parts();
     let parameters = RawPathParams::from_request_parts(&mut parts, &())
         .await

@@ -22,7 +22,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::AsyncWriteExt as _,
     net::{UnixListener, UnixStream},
-    sync::watch,
+    sync::{Semaphore, watch},
     time::{sleep, timeout},
 };
 use tower_service::Service as _;
@@ -72,6 +72,7 @@ impl Service {
             look: patience.look,
             ends: ends.clone(),
             live: Arc::clone(&live),
+            programs: Arc::new(Semaphore::new(limits::PROGRAMS)),
         };
         let (router, places) = (router(&serving), Places::default());
         // All of the router's own are there by now: who comes besides is at work.
@@ -163,7 +164,7 @@ impl Connection {
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(self.patience.head);
         http.max_headers(limits::HEADERS).max_buf_size(limits::HEAD_BYTES).half_close(false);
-        let mut connection = std::pin::pin!(http.serve_connection(io, service));
+        let mut connection = std::pin::pin!(http.serve_connection(io, service).with_upgrades());
         // How it ends is the client's business.
         tokio::select! {
             _ = connection.as_mut() => return,

@@ -8,6 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::limits::WORDS;
+
 /// Where settings are from that are in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -388,6 +390,15 @@ pub type Running = std::collections::BTreeMap<String, (Option<HostImage>, Option
 pub struct HostContainers {
     /// By name.
     pub containers: Vec<HostContainer>,
+}
+
+/// A program that is to be started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Exec {
+    /// The program, as the container's own root has it, and its arguments; no shell reads them.
+    #[schemars(extend("minItems" = 1, "maxItems" = WORDS))]
+    pub command: Vec<String>,
 }
 
 /// A step of an update.

@@ -1,12 +1,14 @@
 //! The first program of a host container: it becomes the program that the container's image names.
 //!
-//! systemd has made the container's root, limits and domain before it is started. What the image says of itself, such as its command,
+//! With words of its own it becomes that program instead, as the same user with the same variables: so programs are started in a container
+//! that runs. systemd has made the container's root, limits and domain before it is started. What the image says of itself, such as its command,
 //! variables and user, is in one file beside it; no word of that passes through a unit. It has no libraries beside it, as an image
 //! need not have any.
 
 mod user;
 
 use std::{
+    ffi::OsString,
     fs::File,
     io::{self, Read as _},
     os::unix::process::CommandExt as _,
@@ -34,6 +36,8 @@ enum EnterError {
     Format(#[source] serde_json::Error),
     #[error("the image names no program, and settings have no command")]
     Nothing,
+    #[error("a word of what is to be started is no UTF-8")]
+    Word,
     #[error("finding the user that the image names")]
     User(#[source] UserError),
     #[error("starting {program}")]
@@ -41,7 +45,7 @@ enum EnterError {
 }
 
 fn main() -> ExitCode {
-    let Err(error) = enter(Path::new("/"));
+    let Err(error) = enter(Path::new("/"), std::env::args_os().skip(1));
     let causes: Vec<String> = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source())
         .map(ToString::to_string)
         .collect();
@@ -49,9 +53,14 @@ fn main() -> ExitCode {
     ExitCode::from(NOT_STARTED)
 }
 
-/// Becomes the program; returns only where that fails.
-fn enter(root: &Path) -> Result<std::convert::Infallible, EnterError> {
-    let process = read(&root.join(inside::PROCESS))?;
+/// Becomes the program, or the one that `instead` names; returns only where that fails.
+fn enter(root: &Path, instead: impl Iterator<Item = OsString>) -> Result<std::convert::Infallible, EnterError> {
+    let mut process = read(&root.join(inside::PROCESS))?;
+    let instead: Vec<String> =
+        instead.map(OsString::into_string).collect::<Result<_, _>>().map_err(|_| EnterError::Word)?;
+    if !instead.is_empty() {
+        process.args = instead;
+    }
     let user = User::find(root, &process.user).map_err(EnterError::User)?;
     let mut command = command(&process, &user).ok_or(EnterError::Nothing)?;
     let program = command.get_program().to_string_lossy().into_owned();
@@ -119,7 +128,7 @@ mod tests {
         fs::create_dir(root.path().join(".rocketos")).unwrap();
         let fails = |text: &str| {
             fs::write(root.path().join(inside::PROCESS), text).unwrap();
-            let Err(error) = enter(root.path());
+            let Err(error) = enter(root.path(), std::iter::empty());
             error.to_string()
         };
         let with = |args: &str, user: &str| format!(r#"{{"args":{args},"env":[],"folder":"","user":"{user}"}}"#);
@@ -128,5 +137,11 @@ mod tests {
         assert_eq!(fails(&with("[\"\"]", "")), "the image names no program, and settings have no command");
         assert_eq!(fails(&with("[\"a\"]", "me")), "finding the user that the image names");
         assert_eq!(fails(&with("[\"/no/such/program\"]", "")), "starting /no/such/program");
+        // Words of its own stand in the place of the image's.
+        let Err(error) = enter(root.path(), ["/no/other", "a"].map(OsString::from).into_iter());
+        assert_eq!(error.to_string(), "starting /no/other");
+        let word = std::os::unix::ffi::OsStringExt::from_vec(vec![0xff]);
+        let Err(error) = enter(root.path(), [word].into_iter());
+        assert_eq!(error.to_string(), "a word of what is to be started is no UTF-8");
     }
 }

@@ -4,10 +4,12 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Answer, Asked, Document, Nothing, Operation, ROLLBACK, Run, Says, UPDATE, of, read, update, whole};
+use super::{
+    Answer, Asked, Body, Document, Method, Nothing, Operation, ROLLBACK, Run, Says, UPDATE, of, read, update, whole,
+};
 use crate::{
     Kind, Problem, openapi,
-    wire::{Event, Health, HostContainer, HostContainers, Step},
+    wire::{Event, Exec, Health, HostContainer, HostContainers, Step},
 };
 
 pub(super) const ALL: &[Operation] = &[
@@ -54,6 +56,20 @@ pub(super) const ALL: &[Operation] = &[
             Run::Work(host_containers),
         )
     },
+    Operation {
+        method: Method::Post,
+        changes: true,
+        body: Body::Of(of::<Exec>),
+        status: 101,
+        problems: EXEC,
+        ..read(
+            "exec",
+            "/v1/host-containers/{container}/exec",
+            "Starts a program in a host container that runs; the connection becomes the program's, and says frames from then on.",
+            Says::Nothing,
+            Run::Exec,
+        )
+    },
     update("refreshUpdate", "/v1/update/refresh", "Looks for something newer.", Run::Work(refresh)),
     update("prepareUpdate", "/v1/update/prepare", "Brings it, and leaves the boot order alone.", Run::Work(prepare)),
     update("activateUpdate", "/v1/update/activate", "Boots next what was brought.", Run::Work(activate)),
@@ -83,6 +99,18 @@ pub(super) const ALL: &[Operation] = &[
         Says::Json(of::<Document>),
         Run::Work(description),
     ),
+];
+
+/// What may go wrong where a program is started.
+const EXEC: &[Kind] = &[
+    Kind::Malformed,
+    Kind::NotFound,
+    Kind::Timeout,
+    Kind::NothingToDo,
+    Kind::TooLarge,
+    Kind::MediaType,
+    Kind::TooMany,
+    Kind::Invalid,
 ];
 
 /// The query of what goes back.

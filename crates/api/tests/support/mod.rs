@@ -6,6 +6,7 @@ use std::{
     io::{self, Read as _, Write as _},
     os::{fd::BorrowedFd, unix::net::UnixStream},
     path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -17,7 +18,7 @@ use chrono::Utc;
 use rocketos_api::{
     Access, Kind, Node, Peer, Permit, Problem, Service,
     limits::Patience,
-    node::{Change, Hear, How},
+    node::{Change, Hear, How, Program, Started},
     wire::{Changed, Event, HostUnit, InForce, Locked, Past, Receipt, Running, Set, Standing, Step},
 };
 use rocketos_health::Report;
@@ -34,6 +35,8 @@ pub struct Desk {
     store: Store,
     locked: Mutex<Option<Locked>>,
     pub asked: Mutex<Vec<String>>,
+    /// Whether a program was stopped.
+    pub stopped: Arc<AtomicBool>,
 }
 
 impl Desk {
@@ -195,6 +198,28 @@ impl Node for Desk {
         Ok(b"packed".to_vec())
     }
 
+    fn exec(&self, container: &str, command: &[String], by: &str) -> Result<Started, Problem> {
+        if container != "admin" {
+            return Err(Problem::new(Kind::NotFound, format!("there is no host container '{container}'")));
+        }
+        self.asked.lock().unwrap().push(format!("{by}: {}", command.join(" ")));
+        let mut child = Command::new(&command[0])
+            .args(&command[1..])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| Problem::new(Kind::Failed, error.to_string()))?;
+        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let pid = rustix::process::Pid::from_child(&child);
+        Ok(Started {
+            stdin: stdin.unwrap().into(),
+            stdout: stdout.unwrap().into(),
+            stderr: stderr.unwrap().into(),
+            program: Arc::new(Runs { child: Mutex::new(child), pid, stopped: Arc::clone(&self.stopped) }),
+        })
+    }
+
     fn update(&self, step: Step, hear: Hear<'_>) -> Result<Value, Problem> {
         self.asked.lock().unwrap().push(step.name().to_owned());
         match step {
@@ -213,6 +238,25 @@ impl Node for Desk {
 
     fn generation(&self) -> Result<u64, Problem> {
         Ok(self.store.current()?.generation.number)
+    }
+}
+
+/// A program of the host.
+struct Runs {
+    child: Mutex<Child>,
+    pid: rustix::process::Pid,
+    stopped: Arc<AtomicBool>,
+}
+
+impl Program for Runs {
+    fn wait(&self) -> Result<i32, Problem> {
+        let status = self.child.lock().unwrap().wait();
+        status.map(|status| status.code().unwrap_or(255)).map_err(|error| Problem::new(Kind::Failed, error.to_string()))
+    }
+
+    fn stop(&self) {
+        rustix::process::kill_process(self.pid, rustix::process::Signal::TERM).unwrap();
+        self.stopped.store(true, Ordering::Relaxed);
     }
 }
 
@@ -264,7 +308,7 @@ impl Served {
     pub fn start(lets: Lets, patience: Patience) -> Self {
         let folder = TempDir::new().unwrap();
         let store = Store::open(&folder.path().join("settings")).unwrap();
-        let desk = Arc::new(Desk { store, locked: Mutex::default(), asked: Mutex::default() });
+        let desk = Arc::new(Desk { store, locked: Mutex::default(), asked: Mutex::default(), stopped: Arc::default() });
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let service = Service {
             node: Arc::clone(&desk) as Arc<dyn Node>,

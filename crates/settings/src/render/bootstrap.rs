@@ -61,10 +61,8 @@ fn service_of(name: &str, ground: &str, container: &BootstrapContainer) -> Strin
         persistent: false,
         superpowered: true,
         level: SUPERPOWERED,
-        kind: "oneshot",
-        restart: "RemainAfterExit=yes\n",
         memory: container.memory,
         cpu_percent: container.cpu_percent,
     };
-    shape.unit()
+    shape.unit("oneshot", &[("RemainAfterExit", "yes".to_owned())])
 }

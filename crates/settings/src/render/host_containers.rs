@@ -87,6 +87,22 @@ pub(super) fn render(settings: &Settings, files: &mut Files) {
     }
 }
 
+/// A key of a unit's section `[Service]`, and its value.
+type Line = (&'static str, String);
+
+/// What a unit has so that its program is in a host container of the settings: root, domain, rights and limits, as the container's own
+/// unit has them. None where settings have no such container run.
+pub fn inside(settings: &Settings, name: &str) -> Option<Vec<Line>> {
+    let (name, container) = settings.host_containers.iter().find(|(known, _)| known.as_str() == name)?;
+    if container.enabled != Some(true) || container.source.is_none() {
+        return None;
+    }
+    let levels = levels(settings.host_containers.keys());
+    let level = if container.superpowered == Some(true) { SUPERPOWERED } else { &levels[name] };
+    let shape = shape_of(name, container, level);
+    Some([shape.place(), shape.limits()].concat())
+}
+
 /// The unit's file. Of what people choose it has the name and numbers.
 fn service_of(name: &Name, container: &HostContainer, level: &str) -> String {
     let restart = match container.restart.unwrap_or(Restart::Always) {
@@ -94,7 +110,12 @@ fn service_of(name: &Name, container: &HostContainer, level: &str) -> String {
         Restart::OnFailure => "on-failure",
         Restart::Always => "always",
     };
-    let shape = Shape {
+    let ended = [("Restart", restart.to_owned()), ("RestartSec", "5s".to_owned())];
+    shape_of(name, container, level).unit("exec", &ended)
+}
+
+fn shape_of<'a>(name: &'a Name, container: &HostContainer, level: &'a str) -> Shape<'a> {
+    Shape {
         description: format!("Host container {name} of the settings"),
         image: format!("rocketos-host-container-image@{name}.service"),
         ground: name.as_str(),
@@ -102,12 +123,9 @@ fn service_of(name: &Name, container: &HostContainer, level: &str) -> String {
         persistent: container.persistent != Some(false),
         superpowered: container.superpowered == Some(true),
         level,
-        kind: "exec",
-        restart: &format!("Restart={restart}\nRestartSec=5s\n"),
         memory: container.memory,
         cpu_percent: container.cpu_percent,
-    };
-    shape.unit()
+    }
 }
 
 /// What the unit of a container says that runs on a mounted image, whichever kind it is.
@@ -121,29 +139,32 @@ pub(super) struct Shape<'a> {
     pub persistent: bool,
     pub superpowered: bool,
     pub level: &'a str,
-    /// `Type=` of systemd.
-    pub kind: &'a str,
-    /// Lines that say what becomes of it when it ended.
-    pub restart: &'a str,
     pub memory: Option<MemorySize>,
     pub cpu_percent: Option<Ranged<1, 102400>>,
 }
 
 impl Shape<'_> {
-    /// The unit's file.
-    pub fn unit(&self) -> String {
-        let Self { description, image, level, kind, restart, .. } = self;
-        let run = format!("{}/{}", layout::node::HOST_CONTAINERS_RUN, self.ground);
-        let (root, memory) = (layout::host_container::ROOT, layout::host_container::MEMORY);
+    /// The unit's file: of a kind (`Type=`), with lines that say what becomes of it when it ended.
+    pub fn unit(&self, kind: &str, ended: &[Line]) -> String {
+        let Self { description, image, .. } = self;
         let mut text = format!(
             "[Unit]\nDescription={description}\nRequires={image}\nAfter={image} {API}\nStartLimitIntervalSec=0\n\n\
-             [Service]\nType={kind}\nExecStart=/{}\nRootDirectory={run}/{root}\nMountAPIVFS=yes\n",
+             [Service]\nType={kind}\nExecStart=/{}\n",
             layout::inside::ENTER
         );
-        // Writing to a String does not fail.
-        let mut bind = |how: &str, from: &str, to: &str| {
-            let _ = writeln!(text, "{how}={from}:/{to}");
-        };
+        for (key, value) in self.place().iter().chain(ended).chain(&self.limits()) {
+            // Writing to a String does not fail.
+            let _ = writeln!(text, "{key}={value}");
+        }
+        text
+    }
+
+    /// Where its program is, and what it may.
+    fn place(&self) -> Vec<Line> {
+        let run = format!("{}/{}", layout::node::HOST_CONTAINERS_RUN, self.ground);
+        let (root, memory) = (layout::host_container::ROOT, layout::host_container::MEMORY);
+        let mut lines = vec![("RootDirectory", format!("{run}/{root}")), ("MountAPIVFS", "yes".to_owned())];
+        let mut bind = |how: &'static str, from: &str, to: &str| lines.push((how, format!("{from}:/{to}")));
         bind("BindReadOnlyPaths", ENTER, layout::inside::ENTER);
         bind("BindReadOnlyPaths", &format!("{run}/{}", layout::host_container::PROCESS), layout::inside::PROCESS);
         // Where nothing serves an API there is none inside either.
@@ -163,21 +184,20 @@ impl Shape<'_> {
             bind("BindPaths", "/", layout::inside::HOST_ROOT);
         }
         let domain = if self.superpowered { "super_t" } else { "control_t" };
-        let _ = writeln!(text, "SELinuxContext=system_u:system_r:{domain}:{level}");
+        lines.push(("SELinuxContext", format!("system_u:system_r:{domain}:{}", self.level)));
         if !self.superpowered {
-            let _ = writeln!(
-                text,
-                "CapabilityBoundingSet={CAPABILITIES}\nDevicePolicy=closed\nProtectKernelTunables=yes\nProtectControlGroups=yes"
-            );
+            lines.push(("CapabilityBoundingSet", CAPABILITIES.to_owned()));
+            lines.push(("DevicePolicy", "closed".to_owned()));
+            lines.extend(["ProtectKernelTunables", "ProtectControlGroups"].map(|key| (key, "yes".to_owned())));
         }
-        text += restart;
-        if let Some(memory) = self.memory {
-            let _ = writeln!(text, "MemoryMax={}", memory.bytes());
-        }
-        if let Some(percent) = self.cpu_percent {
-            let _ = writeln!(text, "CPUQuota={}%", percent.value());
-        }
-        text
+        lines
+    }
+
+    /// How much of the machine its program may take.
+    fn limits(&self) -> Vec<Line> {
+        let memory = self.memory.map(|memory| ("MemoryMax", memory.bytes().to_string()));
+        let percent = self.cpu_percent.map(|percent| ("CPUQuota", format!("{}%", percent.value())));
+        memory.into_iter().chain(percent).collect()
     }
 }
 

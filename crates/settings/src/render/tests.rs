@@ -20,11 +20,15 @@ fn golden(name: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-fn rendered(text: &str) -> Files {
+fn settings(text: &str) -> Settings {
     let mut layers = Layers::default();
     let set_by = SetBy::Operator { by: "uid 0".to_owned(), at: "2026-11-23T01:02:03Z".parse().unwrap() };
     layers.add(&userdata::parse(text.as_bytes()).unwrap().tree, |_| set_by.clone());
-    render(&layers.resolve().unwrap_or_else(|problems| panic!("{problems}")).settings)
+    layers.resolve().unwrap_or_else(|problems| panic!("{problems}")).settings
+}
+
+fn rendered(text: &str) -> Files {
+    render(&settings(text))
 }
 
 fn said(files: &Files, path: &str) -> String {
@@ -164,6 +168,26 @@ fn what_nobody_names_has_the_images_own_ways() {
 /// The unit of a host container.
 fn unit_of(text: &str) -> String {
     said(&rendered(text), "etc/systemd/system/rocketos-host-container-a.service")
+}
+
+/// What a program is given that is started in a container is what the container's own unit has.
+#[test]
+fn a_program_in_a_host_container_is_where_the_container_is() {
+    let golden = golden("full.toml");
+    for name in ["admin", "control"] {
+        let unit = said(&rendered(&golden), &format!("etc/systemd/system/rocketos-host-container-{name}.service"));
+        let lines = inside_host_container(&settings(&golden), name).unwrap();
+        for (key, value) in &lines {
+            assert!(unit.lines().any(|line| line == format!("{key}={value}")), "{name}: {key}={value} in {unit}");
+        }
+        let own = ["Type", "ExecStart", "Restart", "RestartSec"];
+        let service = unit.split("[Service]\n").nth(1).unwrap().lines();
+        let others = service.filter(|line| !own.iter().any(|key| line.starts_with(&format!("{key}="))));
+        assert_eq!(others.count(), lines.len(), "{name}: {lines:?} in {unit}");
+    }
+    assert_eq!(inside_host_container(&settings(&golden), "nobody"), None);
+    let off = "[settings.host-containers.a]\nenabled = false\nsource = 'registry.example/a'\n";
+    assert_eq!(inside_host_container(&settings(off), "a"), None);
 }
 
 #[test]
