@@ -125,6 +125,42 @@ fn the_engine_and_the_api_have_one_form() {
     assert_eq!(shown.locked, Some(locked));
 }
 
+/// Of a node whose journal, updater and systemd may not answer.
+#[test]
+fn a_report_has_the_settings_and_no_secret_of_them() {
+    let node = Served::start();
+    let credentials = json!([{"registry": "registry.example", "auth": "aHVudGVyMg=="}]);
+    node.patch(&json!({ "motd": "a", "container-registry": { "credentials": credentials } })).unwrap();
+    let packed = node.client().ask("GET", "/v1/reports/logs", None, None).unwrap().bytes().unwrap();
+    let manifest = report::logs::manifest(&packed).unwrap();
+    let settings = manifest.entries.iter().find(|entry| entry.what == "settings").unwrap();
+    assert_eq!((settings.path.as_deref(), settings.by.as_str()), (Some("settings.json"), "built-in"));
+    let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(packed.as_slice()));
+    let mut said = String::new();
+    for entry in archive.entries().unwrap() {
+        let mut text = String::new();
+        std::io::Read::read_to_string(&mut entry.unwrap(), &mut text).unwrap();
+        assert!(!text.contains("hunter2") && !text.contains("aHVudGVyMg"), "{text}");
+        said += &text;
+    }
+    assert!(said.contains("registry.example") && said.contains("(secret)"), "{said}");
+}
+
+#[test]
+fn a_program_is_started_in_no_container_but_one_that_runs() {
+    let node = Served::start();
+    let started = |container: &str| {
+        let command = ["/tool".to_owned()];
+        let error = node.client().exec(container, &command, std::io::empty(), &mut Vec::new(), &mut Vec::new());
+        problem(&error.unwrap_err()).kind
+    };
+    assert_eq!(started("admin"), Kind::NotFound);
+    let admin = json!({ "enabled": true, "source": "registry.example/admin:1" });
+    node.patch(&json!({ "host-containers": { "of-a-test": admin } })).unwrap();
+    // No machine that tests run on has it.
+    assert_eq!(started("of-a-test"), Kind::NothingToDo);
+}
+
 #[test]
 fn what_the_engine_refuses_keeps_its_meaning() {
     let node = Served::start();

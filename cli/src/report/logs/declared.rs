@@ -169,11 +169,14 @@ fn named(name: &str) -> Result<(), String> {
     }
 }
 
-/// The declarations below a root, by name; in the place of one that is none, why.
+/// A declaration by its file's name; in the place of one that is none, why.
+pub type Named = (String, Result<Declaration, String>);
+
+/// The declarations below a root, by name.
 ///
 /// # Errors
 /// When a folder cannot be listed.
-pub fn all(root: &Path) -> Result<Vec<(String, Result<Declaration, String>)>, ReadError> {
+pub fn all(root: &Path) -> Result<Vec<Named>, ReadError> {
     let read = |path: &Path| match text(path, CONFIG_FILE_BYTES) {
         Ok(text) => Declaration::parse(&text),
         Err(error) => Err(error.source().map_or_else(|| error.to_string(), |source| format!("reading it: {source}"))),
