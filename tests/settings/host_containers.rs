@@ -71,14 +71,7 @@ impl Node {
 
     fn runs_as_set(&mut self) -> Result<()> {
         let source = self.source(VERSIONS[0]);
-        self.set(&[
-            "enabled=true",
-            &source,
-            "user-data=aGVsbG8=",
-            "env.WHO=settings",
-            "memory=64M",
-            "cpu-percent=50",
-        ])?;
+        self.set(&["enabled=true", &source, "user-data=aGVsbG8=", "env.WHO=settings", "memory=64M", "cpu-percent=50"])?;
         self.started(1)?;
         self.expect("told", "1 settings by default")?;
         self.expect("user-data", "hello")?;
@@ -130,7 +123,11 @@ fn a_host_container_is_what_its_settings_say() -> Result<()> {
     progress.step("a superpowered one has the host's root", || -> Result<()> {
         node.set(&["superpowered=true"])?;
         node.started(6)?;
-        ensure!(node.said("domain")?.starts_with("system_u:system_r:super_t:"), "its domain is {}", node.said("domain")?);
+        ensure!(
+            node.said("domain")?.starts_with("system_u:system_r:super_t:"),
+            "its domain is {}",
+            node.said("domain")?
+        );
         ensure!(node.said("os-release")?.contains("Rocket OS"), "it does not see the host's root");
         Ok(())
     })?;

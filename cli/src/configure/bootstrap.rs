@@ -10,14 +10,12 @@
 use rocketos_settings::{
     Settings,
     bootstrap::{Kind, Memory, Task, UNIT, due},
-    in_force,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{
     ConfigureError, Engine, Order,
-    brought::look,
     engine::BOOT,
     place::{read_document, write_document},
 };
@@ -104,14 +102,6 @@ pub(super) struct Shown {
 }
 
 impl Engine {
-    /// The settings in force.
-    ///
-    /// # Errors
-    /// When what is stored, or the image's settings, cannot be read.
-    pub fn settings(&self) -> Result<Settings, ConfigureError> {
-        Ok(in_force(&self.below()?, &look(&self.folders)?.history).effective.settings)
-    }
-
     /// What was done at earlier boots, of whichever deployment; it is this one's afterwards. And what is not as it should be.
     pub fn remembered(&self) -> (Memory, Vec<String>) {
         let mut notes = Vec::new();

@@ -6,7 +6,7 @@ use axum::{Router, body::Body};
 use http_body_util::BodyExt as _;
 use hyper::{Request, StatusCode, header};
 use serde_json::Value;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tower_service::Service as _;
 
 use crate::{
@@ -31,7 +31,9 @@ impl Inside {
         let (end, ends) = watch::channel(false);
         let shared = Arc::new(Shared { node, transactions: Transactions::at(transactions), news: News::new() });
         let Patience { body, look, .. } = Patience::default();
-        Self { router: router(&Serving { shared, body, look, ends, live: Arc::new(()) }), _end: end }
+        // A program is somebody's with a connection, and here is none.
+        let programs = Arc::new(Semaphore::new(0));
+        Self { router: router(&Serving { shared, body, look, ends, live: Arc::new(()), programs }), _end: end }
     }
 
     /// Asks as root, in the name of `who`, and waits until it is done; `path` is with its query.

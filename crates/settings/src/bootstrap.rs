@@ -85,7 +85,7 @@ pub fn commands(settings: &Settings) -> Vec<(Task, Vec<Vec<Word>>)> {
 pub fn containers(settings: &Settings) -> Vec<Task> {
     let all = settings.bootstrap_containers.iter().filter_map(|(name, container)| {
         // There in settings that are sound.
-        let source = container.source.as_ref()?.reference().to_string();
+        let source = container.source.as_ref()?.placed().to_string();
         let data = container.user_data.as_ref().map(|data| hex::encode(Sha256::digest(data.reveal())));
         let given = json!({ "source": source, "command": container.command, "env": container.env, "user-data": data });
         Task::new(Kind::Container, name.as_str(), container.mode, container.essential, &given.to_string())

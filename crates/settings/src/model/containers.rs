@@ -148,7 +148,7 @@ group! {
     /// A container that runs at boot before the node counts as configured, with the rights of a superpowered host container.
     pub struct BootstrapContainer {
         /// Its image.
-        pub source: Option<ContainerImage>,
+        pub source: Option<HostContainerImage>,
         /// At which boots it runs. `off` where absent.
         pub mode: Option<Mode>,
         /// The boot fails where it fails. False where absent.
