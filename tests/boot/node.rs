@@ -194,6 +194,8 @@ impl Node {
         ensure!(seen("user-data")? == "hello", "its user data: {}", seen("user-data")?);
         let (domain, refused) = (seen("domain")?, seen("refused")?);
         ensure!(domain.starts_with("system_u:system_r:control_t:s0:c"), "its domain is {domain}");
+        let api = seen("api")?;
+        ensure!(api.trim_end().ends_with("exit 0"), "what the API says: {api}");
         ensure!(refused.lines().count() == 4 && !refused.contains(": no"), "it may write: {refused}");
         Ok(())
     }

@@ -77,6 +77,8 @@ impl Node {
         self.expect("user-data", "hello")?;
         let domain = self.said("domain")?;
         ensure!(domain.starts_with("system_u:system_r:control_t:s0:c"), "its domain is {domain}");
+        let api = self.said("api")?;
+        ensure!(api.trim_end().ends_with("exit 0"), "what the API says: {api}");
         let refused = self.said("refused")?;
         ensure!(refused.lines().count() == 4 && !refused.contains(": no"), "it may write: {refused}");
         let root = self.guest.ask(&format!("findmnt -rno FSTYPE,OPTIONS /run/rocketos/host-containers/{NAME}/root"))?;
@@ -129,6 +131,10 @@ fn a_host_container_is_what_its_settings_say() -> Result<()> {
             node.said("domain")?
         );
         ensure!(node.said("os-release")?.contains("Rocket OS"), "it does not see the host's root");
+        let host = node.said("host")?;
+        let entered = host.lines().any(|line| line == "/usr/lib/systemd/systemd")
+            && host.lines().all(|line| line != "/.rocketos");
+        ensure!(entered, "a shell in the host's mount namespace: {host}");
         Ok(())
     })?;
     node.is_refused_nothing()?;
