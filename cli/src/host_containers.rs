@@ -3,6 +3,7 @@
 //! `rocketos-host-container-image@<name>.service` asks for this, in the updater's domain, before the container's own unit starts.
 //! Settings have written down what is to run (`rocketos_settings::render::ToRun`).
 
+mod include;
 mod standing;
 
 use std::{
@@ -38,6 +39,8 @@ pub struct NoPlace {
     /// Where the system is from.
     origin: String,
 }
+
+pub use include::{Installed, include};
 pub use standing::{Standing, Unit, standing};
 
 /// How long others may work on the node before bringing an image is given up; systemd asks again.

@@ -17,6 +17,7 @@ use crate::{
     args::{Filesystem, Install, Source, ToDisk, ToFilesystem},
     channel,
     commands::firmware::Firmware,
+    host_containers::{Installed, include},
     output::Reporter,
     pull::{self, Puller},
     trust::{Guard, Judged},
@@ -148,14 +149,14 @@ fn find(
     from: &ImageReference,
     follow: &Follow,
     reporter: &Reporter,
-) -> anyhow::Result<(Puller, Resolved, Judged)> {
+) -> anyhow::Result<(Puller, Guard, Resolved, Judged)> {
     let guard = Guard::given_or(source.policy.as_deref(), Guard::of_installer)?;
     reporter.note(&guard.describe());
     let puller = Puller::new()?;
     let resolved = puller.resolve(from).with_context(|| format!("resolving {from}"))?;
     let judged = guard.require(&puller, &resolved, Some(&follow.image), reporter)?;
     pull::check_bootable(&resolved).with_context(|| format!("checking {from}"))?;
-    Ok((puller, resolved, judged))
+    Ok((puller, guard, resolved, judged))
 }
 
 fn to_disk(args: &ToDisk) -> anyhow::Result<()> {
@@ -167,12 +168,12 @@ fn to_disk(args: &ToDisk) -> anyhow::Result<()> {
     let firmware = Firmware::prepare(&args.source, &loader)?;
     prepare_spool(&from)?;
     let reporter = Reporter::new(&args.source.progress)?;
-    let (puller, resolved, judged) = find(&args.source, &from, &follow, &reporter)?;
+    let (puller, guard, resolved, judged) = find(&args.source, &from, &follow, &reporter)?;
 
     reporter.step("Partitioning");
     repart::partition(&args.device, args.separate_var)?;
     let node = open_new_disk(&args.device, &loader)?;
-    deploy(&node, &puller, (&resolved, &judged), &follow, &reporter)?;
+    deploy(&node, (&puller, &guard), (&resolved, &judged), (&from, &follow), &reporter)?;
     firmware.leave(&node, &args.source.karg)?;
     println!("Installed {from} ({}) to {}.", resolved.manifest_digest, args.device.display());
     Ok(())
@@ -199,9 +200,9 @@ fn to_filesystem(args: &ToFilesystem) -> anyhow::Result<()> {
     let firmware = Firmware::prepare(&args.source, &loader)?;
     prepare_spool(&from)?;
     let reporter = Reporter::new(&args.source.progress)?;
-    let (puller, resolved, judged) = find(&args.source, &from, &follow, &reporter)?;
+    let (puller, guard, resolved, judged) = find(&args.source, &from, &follow, &reporter)?;
     let node = populate(root, &esp, &loader, Verity::Required)?;
-    deploy(&node, &puller, (&resolved, &judged), &follow, &reporter)?;
+    deploy(&node, (&puller, &guard), (&resolved, &judged), (&from, &follow), &reporter)?;
     firmware.leave(&node, &args.source.karg)?;
     println!("Installed {from} ({}) to {}.", resolved.manifest_digest, root.display());
     Ok(())
@@ -209,9 +210,9 @@ fn to_filesystem(args: &ToFilesystem) -> anyhow::Result<()> {
 
 fn deploy(
     node: &Node,
-    puller: &Puller,
+    (puller, guard): (&Puller, &Guard),
     (resolved, judged): (&Resolved, &Judged),
-    follow: &Follow,
+    (from, follow): (&ImageReference, &Follow),
     reporter: &Reporter,
 ) -> anyhow::Result<()> {
     reporter.step("Pulling");
@@ -219,6 +220,7 @@ fn deploy(
     reporter.step("Staging");
     stage(node, &image, follow, Activation::Good).context("staging the first deployment")?;
     judged.keep(node)?;
+    include(node, guard, puller, &Installed { image: resolved, from, follow: &follow.image }, reporter);
     reporter.step("Writing everything to the disk");
     node.flush()?;
     reporter.finish();

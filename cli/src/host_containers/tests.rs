@@ -22,6 +22,7 @@ use crate::machine::{
     support::{
         config,
         image::{Image, digest, gzipped, noise, tar},
+        registry::Registry,
     },
 };
 
@@ -272,6 +273,55 @@ fn what_has_the_digest_that_is_asked_for_is_it_wherever_it_came_from() {
     assert_eq!(scene.named(), named);
     let other = by(&digest(&self::image("2").manifest));
     assert!(present(&scene.machine.node, "admin", &other).unwrap().is_none());
+}
+
+#[test]
+fn what_a_system_names_comes_along_when_it_is_installed_and_what_does_not_is_left() {
+    let registry = Registry::start();
+    let scene = Scene::from(&format!("docker://{}/os/standalone:7", registry.host));
+    let puller = Puller::with(config(scene.folder.path(), &[&registry.host, "127.0.0.1:1"])).unwrap();
+    let control = image("1");
+    wait(registry.push("os/control", "1", &control));
+    let absent = format!("sha256:{}", "cd".repeat(32));
+    let label = format!("control={} admin={absent}", digest(&control.manifest));
+    let of = |label: &str| {
+        let config = json!({
+            "architecture": rocketos_oci::running_architecture(), "os": "linux",
+            "config": { "Labels": { "org.rocketos.host-containers": label } },
+            "rootfs": { "type": "layers", "diff_ids": [] },
+        });
+        let place = scene.place("system");
+        Image::with_config(Vec::new(), &config).write_layout(&place, &["1"], |_, _| {});
+        puller.resolve(&format!("oci:{}:1", place.display()).parse().unwrap()).unwrap()
+    };
+    let include = |label: &str, policy: &str, from: &str| {
+        let path = scene.place("policy.toml");
+        fs::write(&path, policy).unwrap();
+        let guard = Guard::given_or(path.to_str(), Guard::of_installer).unwrap();
+        let follow = format!("docker://{}/os/standalone:7", registry.host).parse().unwrap();
+        let (image, from) = (of(label), from.parse().unwrap());
+        let installed = Installed { image: &image, from: &from, follow: &follow };
+        super::include(&scene.machine.node, &guard, &puller, &installed, &scene.reporter);
+        scene.machine.node.host_containers().unwrap()
+    };
+    for (label, policy, from) in [
+        (label.as_str(), "", "oci:/media/usb"),
+        (&label, UNSIGNED, "docker://127.0.0.1:1/os/standalone:7"),
+        ("no label", UNSIGNED, "oci:/media/usb"),
+        ("", UNSIGNED, "oci:/media/usb"),
+    ] {
+        assert!(include(label, policy, from).is_empty(), "{label} {policy} {from}");
+    }
+    let included = include(&label, UNSIGNED, "oci:/media/usb");
+    assert_eq!(included.keys().collect::<Vec<_>>(), ["control"]);
+    // The node has what it will ask for.
+    let asked = scene.to_run(&format!("control@{}", digest(&control.manifest)));
+    assert!(present(&scene.machine.node, "control", &asked).unwrap().is_some());
+    assert_eq!(place(&scene.machine.node, &asked).unwrap().unwrap(), included["control"].image);
+}
+
+fn wait<T>(work: impl Future<Output = T>) -> T {
+    crate::pull::runtime().unwrap().block_on(work)
 }
 
 #[test]

@@ -54,6 +54,13 @@ impl HostContainers {
         Ok(Self(all))
     }
 
+    /// Each with its image, beside the system's.
+    pub fn images(&self) -> impl Iterator<Item = (&str, PlacedImage)> {
+        self.0.iter().map(|(name, digest)| {
+            (name.as_str(), PlacedImage::Beside { name: name.clone(), tag: None, digest: Some(*digest) })
+        })
+    }
+
     /// Places them in the image; where there is none, nothing.
     pub(crate) fn place(&self, plan: &mut Plan) {
         if !self.0.is_empty() {
@@ -66,8 +73,7 @@ impl HostContainers {
 impl fmt::Display for HostContainers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("# Written when this image was sealed: images of its repository's registry.\n")?;
-        for (name, digest) in &self.0 {
-            let source = PlacedImage::Beside { name: name.clone(), tag: None, digest: Some(*digest) };
+        for (name, source) in self.images() {
             let (on, superpowered) = (name == ON, name == SUPERPOWERED);
             write!(f, "\n[settings.host-containers.{name}]\nenabled = {on}\nsource = \"{source}\"\n")?;
             if superpowered {
