@@ -1,8 +1,9 @@
 //! A node that is given a container to run beside its own runtime: its image comes into the store, and it is what settings say.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use rocketos_tests::fixture::{BOOT, Fixture, UPGRADE};
 use rocketos_tests::{Guest, Images, Progress};
+use serde_json::Value;
 
 /// Its images in the registry.
 const REPOSITORY: &str = "host/seen";
@@ -87,6 +88,48 @@ impl Node {
         ensure!(limits == "500ms\n67108864", "its limits are {limits}");
         Ok(())
     }
+
+    /// Another program is started in it, where the container's own is.
+    fn is_entered(&mut self) -> Result<()> {
+        let inside = "/bin/busybox cat; echo $WHO; /bin/busybox cat /proc/self/attr/current; echo; echo no >&2; exit 7";
+        let exec = format!("echo word | rocketctl exec {NAME} -- /bin/busybox sh -c '{inside}' 2> /run/said");
+        let output = self.guest.run(&exec, BOOT)?;
+        let complaints = self.guest.ask("cat /run/said")?;
+        ensure!(output.status == 7, "it ended with {}: {} {complaints}", output.status, output.stdout);
+        let domain = self.said("domain")?;
+        let wanted = format!("word\nsettings\n{}", domain.trim());
+        let found = output.stdout.replace('\0', "");
+        ensure!(found.trim() == wanted && complaints == "no", "it said {found} and {complaints}, not {wanted}");
+        let limit = format!("rocketctl exec {NAME} -- /bin/busybox sleep 1000 & sleep 10; kill -KILL $!; sleep 15;");
+        let left = self
+            .guest
+            .check(&format!("({limit}) 2>&1; systemctl list-units --plain --no-legend 'rocketos-exec-*'"), BOOT)?;
+        ensure!(!left.contains("rocketos-exec-"), "a program outlived its client: {left}");
+        Ok(())
+    }
+
+    /// It is in what status says, and its user data are in no report.
+    fn is_told_of(&mut self) -> Result<()> {
+        let status: Value = serde_json::from_str(&self.guest.check("rocketctl status --json", BOOT)?)?;
+        let stands = &status["status"]["rocketos"]["hostContainers"][0];
+        ensure!(stands["name"] == NAME && stands["unit"]["state"] == "active", "status says {stands}");
+        ensure!(
+            stands["image"]["composefsDigest"].is_string() && stands["unit"]["since"].is_string(),
+            "status says {stands}"
+        );
+        // The journal has its secret then, in both forms.
+        self.guest.check("echo 'aGVsbG8= is hello-of-nobody, password=hunter2' | systemd-cat -t leak", BOOT)?;
+        let taken = self.guest.check("cd /run && rocketctl report logs --output /run/report.tar.gz --json", UPGRADE)?;
+        let manifest: Value = serde_json::from_str(&taken)?;
+        let entries = manifest["entries"].as_array().context("a report without entries")?;
+        let failed: Vec<&Value> = entries.iter().filter(|entry| entry["outcome"] == "failed").collect();
+        ensure!(failed.is_empty() && entries.len() > 15, "{failed:?} of {} failed", entries.len());
+        let leaks = self.guest.ask("gzip -dc /run/report.tar.gz | grep -ac -e aGVsbG8= -e hunter2; true")?;
+        ensure!(leaks == "0", "{leaks} lines of the report have a secret");
+        let told = self.guest.ask("gzip -dc /run/report.tar.gz | grep -ac 'leak\\[.*(secret)'; true")?;
+        ensure!(told != "0", "the line that had one is not there");
+        Ok(())
+    }
 }
 
 #[test]
@@ -100,6 +143,8 @@ fn a_host_container_is_what_its_settings_say() -> Result<()> {
     guest.wait_booted(BOOT)?;
     let mut node = Node { guest, registry: fixture.registry.in_guest() };
     progress.step("it comes into the store and runs", || node.runs_as_set())?;
+    progress.step("another program is started in it", || node.is_entered())?;
+    progress.step("status and reports tell of it", || node.is_told_of())?;
     progress.step("it is started again when it ends", || -> Result<()> {
         node.guest.check(&format!("systemctl kill --signal=KILL {UNIT}"), BOOT)?;
         node.started(2)
