@@ -30,6 +30,14 @@ use crate::{
     trust::Guard,
 };
 
+pub use include::{Installed, include};
+pub use standing::{Standing, Unit, standing};
+
+/// How long others may work on the node before bringing an image is given up; systemd asks again.
+const PATIENCE: Duration = Duration::from_secs(600);
+/// How often they are looked at meanwhile.
+const RETRY: Duration = Duration::from_secs(2);
+
 /// A name beside the system's image, which is beside nothing.
 #[derive(Debug, thiserror::Error)]
 #[error("{wanted} is beside the image of the system, and {origin}: name it whole, by settings")]
@@ -39,14 +47,6 @@ pub struct NoPlace {
     /// Where the system is from.
     origin: String,
 }
-
-pub use include::{Installed, include};
-pub use standing::{Standing, Unit, standing};
-
-/// How long others may work on the node before bringing an image is given up; systemd asks again.
-const PATIENCE: Duration = Duration::from_secs(600);
-/// How often they are looked at meanwhile.
-const RETRY: Duration = Duration::from_secs(2);
 
 /// Has the image of a container of this node in place, and says what is to be started.
 pub fn pull(name: &str) -> anyhow::Result<()> {
