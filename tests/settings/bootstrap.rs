@@ -88,7 +88,7 @@ impl Node {
         let circles = self.guest.ask("journalctl --no-pager -q -b -o cat --grep='ordering cycle' || true")?;
         ensure!(circles.is_empty(), "units wait for each other: {circles}");
         let denied = self.guest.ask("journalctl -b --no-pager -k -g 'avc:  denied' -o cat || true")?;
-        let ours = |line: &&str| ["container", "spc_t", "settings_t"].iter().any(|word| line.contains(word));
+        let ours = |line: &&str| ["container", "super_t", "settings_t"].iter().any(|word| line.contains(word));
         let denied: Vec<&str> = denied.lines().filter(ours).collect();
         ensure!(denied.is_empty(), "{} denials:\n{}", denied.len(), denied.join("\n"));
         let left = self.guest.ask("findmnt -rno TARGET | grep -c bootstrap+; true")?;
@@ -124,7 +124,7 @@ impl Node {
         ensure!(["second", "third"].contains(&beside.as_str()), "nobody ran beside the first: {beside}");
         ensure!(self.said("first.user-data")? == "hello", "its user data did not come");
         let domain = self.said("first.domain")?;
-        ensure!(domain.starts_with("system_u:system_r:spc_t:s0:c1022,c1023"), "its domain is {domain}");
+        ensure!(domain.starts_with("system_u:system_r:super_t:s0:c1020.c1023"), "its domain is {domain}");
         self.guest.check("rocketctl internal configured && rocketctl health", BOOT)?;
         let order = self.guest.ask(
             "systemctl show -P ExecMainExitTimestampMonotonic rocketos-bootstrap.service; \
