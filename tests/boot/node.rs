@@ -2,6 +2,7 @@
 //! their data after it; its firmware's keys rotated meanwhile.
 
 mod made;
+mod operator;
 
 use std::io::Read as _;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -13,6 +14,7 @@ use rocketos_tests::{Disk, Ended, Machine, Progress, Running};
 use serde_json::Value;
 
 use made::{ARGUMENT, Made, VERSIONS};
+use operator::Operator;
 
 /// Memory of the machine, in MiB.
 const MEMORY: u32 = 1024;
@@ -28,6 +30,8 @@ const FIRST_PORT: u16 = 9001;
 const WEB_PORT: u16 = 8080;
 /// Where a host container says what it sees.
 const SEEN_PORT: u16 = 9100;
+/// Where the host container `admin` listens.
+const SSH_PORT: u16 = 22;
 
 /// The questions, in the order of their ports.
 const VERBS: [&str; 22] = [
@@ -63,12 +67,13 @@ struct Node {
     ports: Vec<u16>,
     web: u16,
     seen: u16,
+    ssh: u16,
 }
 
 impl Node {
     fn start(fixture: &Fixture, made: &Made) -> Result<Self> {
         let ports = VERBS.iter().map(|_| free_port()).collect::<Result<Vec<_>>>()?;
-        let (web, seen) = (free_port()?, free_port()?);
+        let (web, seen, ssh) = (free_port()?, free_port()?, free_port()?);
         // Its first boot enrols the keys that came with the installation.
         let variables = fixture.scratch().join("node-variables.qcow2");
         let mut machine = Machine::new(&fixture.tools, "node")
@@ -83,8 +88,8 @@ impl Node {
         for (port, guest) in ports.iter().zip(FIRST_PORT..) {
             machine = machine.forward(*port, guest);
         }
-        let machine = machine.forward(web, WEB_PORT).forward(seen, SEEN_PORT).time_limit(LIFE).start()?;
-        Ok(Self { machine, ports, web, seen })
+        let machine = machine.forward(web, WEB_PORT).forward(seen, SEEN_PORT).forward(ssh, SSH_PORT);
+        Ok(Self { machine: machine.time_limit(LIFE).start()?, ports, web, seen, ssh })
     }
 
     fn port(&self, verb: &str) -> Result<u16> {
@@ -248,6 +253,8 @@ fn containers_outlive_an_update_of_a_node_without_a_shell() -> Result<()> {
     ensure!(refused.contains("signature"), "an image that nobody signed: {refused}");
 
     progress.step("a host container", || node.has_a_host_container())?;
+    let operator = Operator::new(&fixture.tools, &made.operator, node.ssh);
+    progress.step("an operator comes by ssh", || operator.is_at_home(VERSIONS[0]))?;
     progress.step("a container is restarted", || -> Result<()> {
         let starts = node.starts(0)?;
         node.once("restart", BOOT)?;
@@ -261,6 +268,7 @@ fn containers_outlive_an_update_of_a_node_without_a_shell() -> Result<()> {
         node.withstands("boxed")?;
         node.withstands("privileged")
     })?;
+    progress.step("an operator does what nobody may", || operator.is_bounded())?;
     let explained = node.ask("explained", ASK)?;
     let promise = "no rule may ever allow it: Only guardians write store";
     ensure!(explained.contains("container_t: a container") && explained.contains(promise), "explained: {explained}");
@@ -298,6 +306,7 @@ fn containers_outlive_an_update_of_a_node_without_a_shell() -> Result<()> {
         node.starts(starts)?;
         node.is_well(VERSIONS[1])?;
         node.has_a_host_container()?;
+        operator.is_at_home(VERSIONS[1])?;
         node.is_guarded()?;
         let journal = node.ask("journal", ASK)?;
         let line = journal.lines().find(|line| line.contains("Kernel command line: ")).unwrap_or_default();

@@ -129,7 +129,7 @@ mod tests {
             assert!(told[..end].contains(&format!("--property={property}")), "{property} in {told:?}");
         }
         assert!(
-            told[..end].iter().any(|word| word.starts_with("--property=SELinuxContext=system_u:system_r:container_t:"))
+            told[..end].iter().any(|word| word.starts_with("--property=SELinuxContext=system_u:system_r:control_t:"))
         );
         assert!(told[..end].contains(&"--expand-environment=no".to_owned()), "{told:?}");
         assert_eq!(unit(&settings, "other", &command).unwrap_err().kind, Kind::NotFound);

@@ -1,4 +1,5 @@
-//! Makes the node of `tests/data/node`: keys, two releases that are signed, a container's image that is, and one that is not.
+//! Makes the node of `tests/data/node`: keys, two releases that are signed, host containers that sealing fixes, a container's image that
+//! is signed, and one that is not.
 //!
 //! Its firmware's keys are rotated between the releases: the first is sealed with the old, the second with the new.
 
@@ -6,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use rocketos_tests::command::Run;
+use rocketos_tests::credentials::base64;
 use rocketos_tests::fixture::Fixture;
 use rocketos_tests::images::{copy_out, podman_build};
 use rocketos_tests::installer::{self, Install};
@@ -16,12 +18,16 @@ pub const VERSIONS: [&str; 2] = ["1.0.0", "1.0.1"];
 /// What it is called among variants, and in the registry.
 const VARIANT: &str = "node";
 const REPOSITORY: &str = "rocketos/node";
+/// The host containers of this checkout, beside it.
+const HOST_CONTAINERS: [&str; 2] = ["control", "admin"];
 /// What it follows.
 const TAG: &str = "stable";
 /// The container's image in podman's storage.
 const APP: &str = "localhost/rocketos/test-app";
 /// Who signs: the system's releases, and containers' images.
 const KEYS: [&str; 2] = ["vendor", "app"];
+/// Who comes to `admin` by ssh.
+const OPERATOR: &str = "operator";
 /// Directories of Secure Boot's keys, for a release each.
 const FIRMWARE_KEYS: [&str; 2] = ["keys", "keys-2"];
 /// Where the image has what of them is public, an addon with a kernel argument, and what is revoked.
@@ -33,6 +39,8 @@ pub const ARGUMENT: &str = "hugepages=2";
 pub struct Made {
     /// The first release, installed.
     pub disk: PathBuf,
+    /// The private key of who may come by ssh.
+    pub operator: PathBuf,
 }
 
 impl Made {
@@ -41,11 +49,14 @@ impl Made {
         let context = context(fixture)?;
         let conf = registries(fixture)?;
         firmware_keys(&context)?;
+        let operator = operator(fixture, &context)?;
+        let beside = host_containers(fixture, progress, &conf, &context)?;
         let mut first = String::new();
         for (version, keys) in VERSIONS.into_iter().zip(FIRMWARE_KEYS) {
             let keys = context.join(keys);
             std::fs::copy(keys.join("db.crt"), context.join("db.crt")).context("copying a certificate")?;
             let images = Images::new(progress).secret("db", &keys.join("db.key"));
+            let images = beside.iter().fold(images, |images, (name, digest)| images.host_container(name, digest));
             let release = images.derived(&context.join("Containerfile"), VARIANT, version)?;
             let digest = images.push(&release.image, &fixture.registry, REPOSITORY, version)?;
             first = if version == VERSIONS[0] { digest } else { first };
@@ -60,7 +71,7 @@ impl Made {
         images.push(seen, &fixture.registry, "app/seen", "1")?;
         sign(fixture, &conf, "app/seen:1", &context.join("app.pem"))?;
         let disk = fixture.scratch().join("node.qcow2");
-        let made = Self { disk };
+        let made = Self { disk, operator };
         made.tag(fixture, VERSIONS[0])?;
         let base = context.join("base.qcow2");
         let stamp = context.join("base.of");
@@ -83,6 +94,41 @@ impl Made {
             .quiet()
             .with_context(|| format!("naming {version} {TAG}"))
     }
+}
+
+/// Pushes and signs the host containers of this checkout, and returns their digests.
+fn host_containers(
+    fixture: &Fixture,
+    progress: &Progress,
+    conf: &Path,
+    context: &Path,
+) -> Result<Vec<(&'static str, String)>> {
+    let images = Images::new(progress);
+    let push = |name: &'static str| {
+        let image = images.container(name, VERSIONS[0])?;
+        let repository = format!("rocketos/{name}");
+        let digest = images.push(&image, &fixture.registry, &repository, VERSIONS[0])?;
+        sign(fixture, conf, &format!("{repository}:{}", VERSIONS[0]), &context.join("vendor.pem"))?;
+        Ok((name, digest))
+    };
+    HOST_CONTAINERS.into_iter().map(push).collect()
+}
+
+/// Makes the key of who comes by ssh, and user data by which `admin` lets them in.
+fn operator(fixture: &Fixture, context: &Path) -> Result<PathBuf> {
+    let key = context.join(OPERATOR);
+    if !key.exists() {
+        let keygen = fixture.tools.run("ssh-keygen");
+        keygen.args(["-q", "-t", "ed25519", "-N", "", "-C", OPERATOR, "-f"]).arg(&key).quiet()?;
+    }
+    let public = key.with_extension("pub");
+    let public = std::fs::read_to_string(&public).with_context(|| format!("reading {}", public.display()))?;
+    let data = serde_json::json!({ "user": OPERATOR, "ssh": { "authorized-keys": [public.trim()] } });
+    let data = base64(data.to_string().as_bytes());
+    let file = context.join("tree/usr/lib/rocketos/settings.d/60-admin.toml");
+    let text = format!("[settings.host-containers.admin]\nenabled = true\nuser-data = \"{data}\"\n");
+    std::fs::write(&file, text).with_context(|| format!("writing {}", file.display()))?;
+    Ok(key)
 }
 
 fn install(fixture: &Fixture, progress: &Progress, disk: &Path) -> Result<()> {

@@ -12,8 +12,9 @@ use crate::progress::Progress;
 
 /// The release the tools come from.
 const SUITE: &str = "trixie";
-/// What is extracted; apt adds what they depend on. busybox is what containers of the tests hold.
-const PACKAGES: &str = "qemu-system-x86,qemu-utils,ovmf,docker-registry,skopeo,umoci,busybox-static,secilc";
+/// What is extracted; apt adds what they depend on. busybox is what containers of the tests hold, and ssh comes to a node's.
+const PACKAGES: &str =
+    "qemu-system-x86,qemu-utils,ovmf,docker-registry,skopeo,umoci,busybox-static,secilc,openssh-client";
 /// The kernel for trials that need no image of ours.
 const KERNEL_PACKAGE: &str = "linux-image-cloud-amd64";
 /// What mmdebstrap may take over a slow network.
@@ -29,7 +30,7 @@ pub(super) fn ensure(progress: &Progress) -> Result<PathBuf> {
     if std::fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) && root.join(LOADER).exists() {
         return Ok(root);
     }
-    progress.step("fetching QEMU, OVMF, a registry and secilc from Debian 13", || {
+    progress.step("fetching QEMU, OVMF, a registry, secilc and ssh from Debian 13", || {
         extract(PACKAGES, &root)?;
         let (program, args) = invocation(&root, "qemu-system-x86_64");
         let version = Run::new(program).args(args).arg("--version").output().context("trying the extracted QEMU")?;
