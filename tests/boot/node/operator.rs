@@ -29,8 +29,8 @@ const FORBIDDEN: [&str; 9] = [
     "echo attack > /usr/lib/os-release",
     "echo attack > /etc/hostname",
     "echo attack > /sysroot/attack",
-    "ls /sysroot/composefs/objects",
-    "ls /sysroot/state/deploy",
+    "echo attack > /sysroot/composefs/objects/attack",
+    "echo attack > /sysroot/state/rocketos/attack",
     "cat /dev/vda",
     "cat /etc/shadow",
     "mount -o remount,rw /sysroot",
@@ -82,10 +82,12 @@ impl<'a> Operator<'a> {
         let containers = self.ask("curl --silent --unix-socket /.rocketos/api.sock http://api/v1/host-containers")?;
         let stands = read(&containers)?;
         for name in ["control", "admin", "seen"] {
-            let found = stands.as_array().into_iter().flatten().find(|container| container["name"] == name);
+            let found =
+                stands["containers"].as_array().into_iter().flatten().find(|container| container["name"] == name);
             ensure!(found.is_some_and(|found| found["unit"]["state"] == "active"), "{name}: {stands}");
         }
-        let changed = self.ask("control api PATCH /v1/settings '{\"motd\": \"Somebody came.\"}'")?;
+        let change = serde_json::json!({ "motd": format!("Somebody came to {version}.") });
+        let changed = self.ask(&format!("control api PATCH /v1/settings '{change}'"))?;
         ensure!(read(&changed)?["outcome"] == "applied", "a change by the API: {changed}");
         let release = self.ask("host-shell -c 'cat /usr/lib/os-release'")?;
         ensure!(release.contains("VARIANT_ID=node") && release.contains(version), "the host is {release}");
