@@ -86,6 +86,9 @@ impl<'a> Operator<'a> {
                 stands["containers"].as_array().into_iter().flatten().find(|container| container["name"] == name);
             ensure!(found.is_some_and(|found| found["unit"]["state"] == "active"), "{name}: {stands}");
         }
+        let kernel =
+            self.ask("control api GET '/v1/settings?prefix=kernel&origins=true'; cat /proc/sys/vm/swappiness")?;
+        ensure!(kernel.contains("\"image\"") && kernel.ends_with("31"), "what the image's user data ask for: {kernel}");
         let change = serde_json::json!({ "motd": format!("Somebody came to {version}.") });
         let changed = self.ask(&format!("control api PATCH /v1/settings '{change}'"))?;
         ensure!(read(&changed)?["outcome"] == "applied", "a change by the API: {changed}");
