@@ -12,7 +12,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File, Permissions},
-    io,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
@@ -21,22 +20,16 @@ use rocketos_model::{ComposefsDigest, ImageReference, ManifestDigest, layout};
 use rocketos_store::mount::mount_image;
 use rocketos_sys::mount::{Access, MountError, MountOption, Right, attach, forbid, mount_virtual};
 use rustix::{
-    fs::{CWD, XattrFlags, lgetxattr, lsetxattr},
+    fs::CWD,
     io::Errno,
     mount::{UnmountFlags, unmount},
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{DeployError, Node, files};
+use crate::{DeployError, Node, files, labels};
 
 /// Most that a container keeps in memory as files.
 const MEMORY: &str = "128M";
-/// Where a file's label stands.
-const LABEL: &str = "security.selinux";
-/// Bytes of a label.
-const LABEL_BYTES: usize = 256;
-/// There where the kernel has SELinux.
-const SELINUX: &str = "/sys/fs/selinux/enforce";
 /// Folders below the memory of a container, with their permissions.
 const FOLDERS: [(&str, u32); 2] = [("run", 0o755), ("tmp", 0o1777)];
 /// Permissions of a persistent folder that is made.
@@ -133,7 +126,7 @@ impl Ground {
     /// When the image is not the one its digest names, or something cannot be mounted or made.
     pub fn lay(&self, image: &ComposefsDigest, label: &str, persistent: bool) -> Result<(), DeployError> {
         self.clear()?;
-        let selinux = Path::new(SELINUX).exists();
+        let selinux = labels::are_there();
         // A layer of an overlay has to be attached: the node's own clone of the root partition is not.
         let sysroot = File::open(layout::node::SYSROOT).map_err(DeployError::io("opening", layout::node::SYSROOT))?;
         let root = mount_image(&sysroot, image)
@@ -160,7 +153,7 @@ impl Ground {
             files::directory(&path)?;
             fs::set_permissions(&path, Permissions::from_mode(mode)).map_err(DeployError::io("making", &path))?;
             if selinux {
-                give(&path, label)?;
+                labels::Folder::open(&path)?.give(label)?;
             }
         }
         if persistent {
@@ -170,8 +163,11 @@ impl Ground {
                     .map_err(DeployError::io("making", &self.persistent))?;
             }
             // What was the same container's with other rights is still its own.
-            if selinux && !bears(&self.persistent, label)? {
-                give_all(&self.persistent, label)?;
+            if selinux {
+                let folder = labels::Folder::open(&self.persistent)?;
+                if !folder.bears(label)? {
+                    folder.give_all(label)?;
+                }
             }
         }
         Ok(())
@@ -191,38 +187,4 @@ impl Ground {
         }
         files::remove(&self.process())
     }
-}
-
-/// Whether a file bears a label.
-fn bears(path: &Path, label: &str) -> Result<bool, DeployError> {
-    let mut buffer = [0; LABEL_BYTES];
-    match lgetxattr(path, LABEL, &mut buffer[..]) {
-        Ok(length) => Ok(buffer[..length].strip_suffix(b"\0").unwrap_or(&buffer[..length]) == label.as_bytes()),
-        Err(Errno::NODATA | Errno::RANGE) => Ok(false),
-        Err(error) => Err(DeployError::io("reading the label of", path)(error.into())),
-    }
-}
-
-fn give(path: &Path, label: &str) -> Result<(), DeployError> {
-    lsetxattr(path, LABEL, label.as_bytes(), XattrFlags::empty())
-        .map_err(|error| DeployError::io("labelling", path)(error.into()))
-}
-
-/// The same of a folder and everything in it; links are not followed. The folder itself comes last: cut off, it is done again.
-fn give_all(path: &Path, label: &str) -> Result<(), DeployError> {
-    let mut folders = vec![path.to_owned()];
-    let mut at = 0;
-    while let Some(folder) = folders.get(at).cloned() {
-        at += 1;
-        for entry in fs::read_dir(&folder).map_err(DeployError::io("listing", &folder))? {
-            let entry = entry.map_err(DeployError::io("listing", &folder))?;
-            match entry.file_type() {
-                Ok(kind) if kind.is_dir() => folders.push(entry.path()),
-                Ok(_) => give(&entry.path(), label)?,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(DeployError::io("looking at", entry.path())(error)),
-            }
-        }
-    }
-    folders.iter().rev().try_for_each(|folder| give(folder, label))
 }

@@ -14,6 +14,7 @@ mod handed_in;
 mod health;
 mod host_containers;
 mod install;
+mod labels;
 mod loader;
 mod lock;
 mod lost;
