@@ -13,6 +13,11 @@ use rocketos_tests::fixture::{BOOT, Fixture, REPOSITORY, TAG, UPGRADE, VERSIONS}
 use rocketos_tests::installer::{self, Install};
 use rocketos_tests::{Disk, Guest, OfflineDisk, Progress, Running, paths};
 
+/// Steps that are done wrong too.
+pub const UPGRADE_STEP: &str = "upgrade";
+pub const SETTINGS_SET: &str = "settings set";
+pub const SETTINGS_UNDO: &str = "settings undo";
+
 /// What is done between two marks.
 #[derive(Debug, Clone, Copy)]
 enum Action {
@@ -63,6 +68,19 @@ const PRUNE_NOW: Action = Action::Run("rocketctl prune");
 const LOADER_NOW: Action = Action::Run(
     "(cat /usr/lib/systemd/boot/efi/systemd-bootx64.efi; echo new) > /var/loader.efi && systemctl restart rocketos-bless",
 );
+/// One setting, in the first generation of a deployment's settings.
+const SET: Action = Action::Run("rocketctl settings set motd=first");
+/// More generations than are kept, each by a request of its own.
+const MANY_SETS: Action = Action::Run(
+    "for i in $(seq 40); do rocketctl settings set motd=$i > /run/said || { cat /run/said; exit 1; }; done",
+);
+const UNDO: Action = Action::Run("rocketctl settings undo");
+/// Keys of two groups, collected and changed together.
+const TRANSACTION: Action = Action::Run(
+    "all=/v1/transactions && rocketctl api POST $all > /run/opened && id=$(cut -d '\"' -f 4 /run/opened) && \
+     rocketctl api PATCH $all/$id '{\"motd\": \"both\", \"kernel\": {\"sysctl\": {\"vm.max_map_count\": \"262145\"}}}' && \
+     rocketctl api POST $all/$id/commit && test \"$(cat /etc/motd)\" = both",
+);
 /// One object is damaged, and fetched again.
 const REPAIR: Step = step(
     "repair",
@@ -71,8 +89,14 @@ const REPAIR: Step = step(
 );
 
 /// What is recorded in every run. What is added here, or below, is replayed and judged: a name, and what is done.
+///
+/// Settings come first, so that all that follows has some to leave as they are.
 const STEPS: &[Step] = &[
-    step("upgrade", UPGRADE_NOW, VERSIONS[1]),
+    step(SETTINGS_SET, SET, VERSIONS[0]),
+    step("more settings than are kept", MANY_SETS, VERSIONS[0]),
+    step(SETTINGS_UNDO, UNDO, VERSIONS[0]),
+    step("settings of a transaction", TRANSACTION, VERSIONS[0]),
+    step(UPGRADE_STEP, UPGRADE_NOW, VERSIONS[1]),
     step("rollback", ROLLBACK_NOW, VERSIONS[1]),
     step("prune", PRUNE_NOW, VERSIONS[1]),
     step("new loader", LOADER_NOW, VERSIONS[1]),

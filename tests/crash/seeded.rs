@@ -1,4 +1,5 @@
-//! The oracle's own test: the same upgrade, done wrong in the ways that programs do it wrong, must not pass.
+//! The oracle's own test: the same upgrade and the same change of settings, done wrong in the ways that programs do it wrong,
+//! must not pass.
 
 use std::rc::Rc;
 
@@ -9,7 +10,7 @@ use rocketos_replay::log::{Action, Entry};
 use rocketos_replay::oracle::{Oracle, Partitions};
 use rocketos_replay::replay::{Ends, Operation, Replay, judge, learn};
 
-use crate::record::Recorded;
+use crate::record::{Recorded, SETTINGS_SET, SETTINGS_UNDO, UPGRADE_STEP};
 
 /// States that are judged of each.
 const STATES: usize = 120;
@@ -17,6 +18,8 @@ const STATES: usize = 120;
 const SEED: u64 = 0xbad;
 /// A write of at least so many bytes is content, not bookkeeping.
 const CONTENT: u64 = 64 << 10;
+/// How a generation of settings begins.
+const GENERATION: &[u8] = b"{\"format\":1,\"sha256\":\"";
 
 /// Where a file of the ESP begins on the disk, by the beginning of its path.
 fn place(recording: &Recording, at: usize, folder: &str, like: &str) -> Result<u64> {
@@ -40,14 +43,17 @@ fn flush() -> Entry {
 /// Changes a recording; how many requests there are now in `operation`.
 type Bug = fn(&mut Recording, &Operation, &Ends) -> Result<usize>;
 
-const BUGS: &[(&str, Bug)] = &[
-    ("no sync", no_sync),
-    ("an entry before its kernel", entry_before_kernel),
-    ("a kernel overwritten", kernel_overwritten),
-    ("an entry edited", entry_edited),
-    ("the loader overwritten", loader_overwritten),
-    ("objects that were never written", objects_not_written),
-    ("an ESP that is not marked as mounted", not_marked),
+const BUGS: &[(&str, &str, Bug)] = &[
+    ("no sync", UPGRADE_STEP, no_sync),
+    ("an entry before its kernel", UPGRADE_STEP, entry_before_kernel),
+    ("a kernel overwritten", UPGRADE_STEP, kernel_overwritten),
+    ("an entry edited", UPGRADE_STEP, entry_edited),
+    ("the loader overwritten", UPGRADE_STEP, loader_overwritten),
+    ("objects that were never written", UPGRADE_STEP, objects_not_written),
+    ("an ESP that is not marked as mounted", UPGRADE_STEP, not_marked),
+    ("settings without a sync", SETTINGS_SET, no_sync),
+    ("a generation named before it is flushed", SETTINGS_SET, name_before_generation),
+    ("a generation overwritten", SETTINGS_UNDO, generation_overwritten),
 ];
 
 fn no_sync(recording: &mut Recording, operation: &Operation, _: &Ends) -> Result<usize> {
@@ -124,12 +130,36 @@ fn not_marked(recording: &mut Recording, operation: &Operation, _: &Ends) -> Res
     Ok(operation.entries.len())
 }
 
-/// Judges the recorded upgrade with each bug; none may pass.
+/// The document's bytes come when its name, and all else, is there.
+fn name_before_generation(recording: &mut Recording, operation: &Operation, _: &Ends) -> Result<usize> {
+    let own = recording.entries[operation.entries.clone()].to_vec();
+    let (mut early, mut late) = (Vec::new(), Vec::new());
+    for entry in own {
+        let holds = recording.block_like(&entry, GENERATION)?.is_some();
+        if holds { late.push(entry) } else { early.push(entry) }
+    }
+    ensure!(!late.is_empty(), "the change wrote no generation");
+    recording.entries.splice(operation.entries.clone(), early.into_iter().chain([flush()]).chain(late));
+    Ok(operation.entries.len() + 1)
+}
+
+/// The generation that counts before is no longer what it was.
+fn generation_overwritten(recording: &mut Recording, operation: &Operation, _: &Ends) -> Result<usize> {
+    let mut last = None;
+    for entry in &recording.entries[..operation.entries.start] {
+        last = recording.block_like(entry, GENERATION)?.or(last);
+    }
+    let at = last.context("nothing before wrote a generation")?;
+    Ok(overwrite(recording, operation, at, vec![0xa5; 512]))
+}
+
+/// Judges recorded operations with each bug; none may pass.
 pub fn caught(recorded: &Recorded, ends: &[Ends]) -> Result<()> {
-    let (operation, ends) = recorded.operations.iter().zip(ends).next().context("nothing was recorded")?;
-    for (name, bug) in BUGS {
+    for (name, of, bug) in BUGS {
+        let found = recorded.operations.iter().zip(ends).find(|(operation, _)| operation.name == *of);
+        let (operation, ends) = found.with_context(|| format!("no {of} was recorded"))?;
         let mut oracle = Oracle::new();
-        learn(&recorded.open()?, &mut oracle, &recorded.operations[..1])?;
+        learn(&recorded.open()?, &mut oracle, std::slice::from_ref(operation))?;
         let mut recording = recorded.open()?;
         let length = bug(&mut recording, operation, ends)?;
         let end = operation.entries.start + length;

@@ -215,11 +215,7 @@ impl Store {
         };
         let mut bytes = Vec::new();
         file.take(GENERATION_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(io_at("reading", &path))?;
-        match format::read(&bytes) {
-            Ok(generation) if generation.number == number => Ok(generation),
-            Ok(other) => Err(StoreError::Damaged { path, problem: format!("it is generation {}", other.number) }),
-            Err(problem) => Err(StoreError::Damaged { path, problem }),
-        }
+        parse(number, &bytes).map_err(|problem| StoreError::Damaged { path, problem })
     }
 
     /// Stores what was made of generation `base`, as a new one.
@@ -330,12 +326,7 @@ impl Store {
 
     /// Numbers of all files, the lowest first.
     fn numbers(&self) -> Result<Vec<u64>, StoreError> {
-        let number = |name: &String| {
-            let digits = name.strip_suffix(SUFFIX)?;
-            let sound = digits.len() == DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit());
-            digits.parse().ok().filter(|number| sound && *number > 0)
-        };
-        let mut numbers: Vec<u64> = self.names()?.iter().filter_map(number).collect();
+        let mut numbers: Vec<u64> = self.names()?.iter().filter_map(|name| number_of(name)).collect();
         numbers.sort_unstable();
         Ok(numbers)
     }
@@ -346,6 +337,24 @@ impl Store {
         for number in &numbers[..numbers.len().saturating_sub(KEPT)] {
             let _ = fs::remove_file(self.path(*number));
         }
+    }
+}
+
+/// Which generation a file with this name holds; absent where it holds none.
+pub fn number_of(name: &str) -> Option<u64> {
+    let digits = name.strip_suffix(SUFFIX)?;
+    let sound = digits.len() == DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit());
+    digits.parse().ok().filter(|number| sound && *number > 0)
+}
+
+/// A generation from the bytes of the file that has its number.
+///
+/// # Errors
+/// When it is not whole, or another; the words repeat nothing of it.
+pub fn parse(number: u64, bytes: &[u8]) -> Result<Generation, String> {
+    match format::read(bytes)? {
+        generation if generation.number == number => Ok(generation),
+        other => Err(format!("it is generation {}", other.number)),
     }
 }
 

@@ -160,6 +160,24 @@ impl Recording {
         crate::log::write(path, entries, |at, buffer| self.read_log(at, buffer))
     }
 
+    /// Where on the disk a request wrote a block that begins so; the first of them.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn block_like(&self, entry: &Entry, beginning: &[u8]) -> io::Result<Option<u64>> {
+        let Action::Write(data) = entry.action else { return Ok(None) };
+        let mut found = vec![0; beginning.len()];
+        for offset in (0..entry.length).step_by(BLOCK) {
+            if entry.length - offset >= beginning.len() as u64 {
+                self.read_log(data + offset, &mut found)?;
+                if found == beginning {
+                    return Ok(Some(entry.start + offset));
+                }
+            }
+        }
+        Ok(None)
+    }
+
     fn read_log(&self, at: u64, buffer: &mut [u8]) -> io::Result<()> {
         self.log.read_exact_at(buffer, at)
     }

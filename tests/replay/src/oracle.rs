@@ -1,8 +1,9 @@
 //! What a disk boots, found as firmware, loader and initramfs find it, and whether that is a release, bit for bit.
 //!
 //! Partition table, ESP, the loader's order of entries, the first entry's kernel and its command line, the image that it
-//! names, and every object of that image with the tree by which the kernel checks it; and so for each entry that the loader
-//! may fall back to. Content is hashed once and then known by where it lies and what the blocks there hold.
+//! names, every object of that image with the tree by which the kernel checks it, and the generations of its settings; and so
+//! for each entry that the loader may fall back to. Content is hashed once and then known by where it lies and what the blocks
+//! there hold.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hasher as _;
@@ -19,6 +20,7 @@ use crate::ext4::{Ext4, Inode, Kind, Memory};
 use crate::fat::Fat;
 use crate::fault::Fault;
 use crate::log::SECTOR;
+use crate::settings::{self, Stored};
 use crate::verity::{DIGEST, Digest, Seal};
 
 /// Most bytes of a boot entry, an origin and their like.
@@ -52,6 +54,8 @@ pub struct Found {
     pub order: Vec<EntryName>,
     /// What they boot.
     pub releases: BTreeMap<DeploymentId, Release>,
+    /// Generations of their settings.
+    pub settings: BTreeMap<DeploymentId, Stored>,
     /// Loaders that a boot variable may name, as they were written.
     pub named_loaders: BTreeSet<String>,
     /// A loader that firmware starts by itself and that is neither an old nor a new one: only a named one boots.
@@ -117,6 +121,7 @@ pub struct Oracle {
     seals: Map<u64, Digest>,
     images: HashMap<Digest, Rc<Vec<Digest>>>,
     releases: BTreeMap<DeploymentId, Release>,
+    generations: settings::Memory,
     watched: Vec<Rc<str>>,
     fixed: Vec<Fixed>,
     loaders: Vec<(&'static str, Option<[u8; 32]>)>,
@@ -194,12 +199,14 @@ impl Oracle {
         let order = order(&esp)?;
         nothing_lost(&esp)?;
         let root = Ext4::mount(view, at.root.0, at.root.1, &mut self.memory)?;
-        let mut releases = BTreeMap::new();
+        let (mut releases, mut settings) = (BTreeMap::new(), BTreeMap::new());
         for name in &order {
             let said = entry(&esp, name)?;
             if let std::collections::btree_map::Entry::Vacant(place) = releases.entry(name.deployment) {
                 let release = self.release(&esp, &root, &name.deployment, &said, from_store);
                 place.insert(release.map_err(|fault| fault.of(&format!("entry {name}")))?);
+                let stored = Stored::of(&root, &name.deployment, &mut self.memory, &mut self.generations)?;
+                settings.insert(name.deployment, stored);
             }
         }
         let mut fixed = Vec::new();
@@ -217,7 +224,7 @@ impl Oracle {
             loaders.push((path, self.hash_on_esp(&esp, path).or_else(Fault::absent)?));
         }
         let named_loaders = self.named_loaders(&esp)?;
-        Ok(Found { order, releases, named_loaders, lost_loader: None, fixed, loaders })
+        Ok(Found { order, releases, settings, named_loaders, lost_loader: None, fixed, loaders })
     }
 
     fn hash_on_esp(&mut self, esp: &Fat<'_>, path: &str) -> Result<Option<[u8; 32]>, Fault> {

@@ -9,6 +9,7 @@ use crate::disk::{Layer, Recording, View};
 use crate::fault::Fault;
 use crate::oracle::{Found, Oracle};
 use crate::sample::{Random, State, epoch_start, states};
+use crate::settings::Stored;
 
 /// How often states are drawn for an operation that has fewer than were asked for.
 const ROUNDS: usize = 12;
@@ -37,7 +38,7 @@ pub enum Fallback {
     Allowed,
 }
 
-/// A state that boots neither what it should nor what it did.
+/// A state that boots neither what it should nor what it did, or boots it with other settings.
 #[derive(Debug)]
 pub struct Violation {
     /// The state.
@@ -51,7 +52,7 @@ pub struct Violation {
 pub struct Outcome {
     /// States that were judged; no two are equal.
     pub states: usize,
-    /// Of them, those that boot what booted before.
+    /// Of them, those that boot what booted before, with the settings that counted before.
     pub old: usize,
     /// Of them, those where one write of ext4's superblock, which has two sectors and one checksum, is torn. Linux writes it in
     /// place as the root is mounted and unmounted, whatever we do.
@@ -141,7 +142,7 @@ pub fn learn(recording: &Recording, oracle: &mut Oracle, operations: &[Operation
 }
 
 /// Judges up to `count` states of an operation: each boots what booted before or what boots after, whole; and once the
-/// operation returned, what boots after.
+/// operation returned, what boots after. So with the settings of all that may boot.
 ///
 /// # Errors
 /// When the recording cannot be read.
@@ -216,22 +217,30 @@ impl Outcome {
             }
             Err(wrong) => Some(wrong.to_string()),
             Ok(found) => {
-                self.old += usize::from(ends.before.as_ref().is_some_and(|before| before.boots() == found.boots()));
                 let boots = found.boots();
+                let counts = |found: &Found| (found.boots(), found.settings.get(&boots).map(Stored::newest));
+                self.old += usize::from(ends.before.as_ref().is_some_and(|before| counts(before) == counts(&found)));
                 let loader = found.lost_loader.filter(|_| !operation.has_another_loader(ends, &found));
                 let loader = loader.map(|path| format!("{path} is neither the old nor the new one"));
-                loader.or_else(|| {
-                    (!allowed.contains(&Some(boots))).then(|| {
-                        let expected =
-                            allowed.iter().flatten().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
-                        format!("{boots} boots, expected {expected}")
-                    })
-                })
+                let other = (!allowed.contains(&Some(boots))).then(|| {
+                    let expected = allowed.iter().flatten().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
+                    format!("{boots} boots, expected {expected}")
+                });
+                loader.or(other).or_else(|| settings(ends, &found, state.cut >= operation.returned))
             }
         };
         self.violations.extend(what.map(|what| Violation { state, what }));
         Ok(())
     }
+}
+
+/// What is wrong with the settings of what may boot.
+fn settings(ends: &Ends, found: &Found, returned: bool) -> Option<String> {
+    found.settings.iter().find_map(|(id, stored)| {
+        let before = ends.before.as_ref().and_then(|before| before.settings.get(id));
+        let wrong = stored.judge(before, ends.after.settings.get(id), returned).err()?;
+        Some(format!("settings of {id}: {wrong}"))
+    })
 }
 
 /// What may boot, nothing being one of it: before the operation returned what booted before, too.
