@@ -2,14 +2,10 @@
 //!
 //! Without a key that lets somebody in it says so, and waits: settings that give it one start the container anew.
 
-mod sshd;
-mod userdata;
-
 use std::{error::Error, os::unix::process::CommandExt as _, path::Path, process::Command, process::ExitCode, thread};
 
+use rocketos_admin::{sshd, userdata::UserData};
 use rocketos_model::layout::inside;
-
-use userdata::UserData;
 
 /// Something failed.
 const FAILED: u8 = 1;

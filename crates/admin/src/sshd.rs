@@ -60,6 +60,9 @@ impl SshdError {
 }
 
 /// Writes everything below `root`, and returns where the configuration is.
+///
+/// # Errors
+/// When the image has a user of that name, a file cannot be written, or no host key is made.
 pub fn prepare(root: &Path, data: &UserData) -> Result<PathBuf, SshdError> {
     prepare_with(root, data, Path::new(KEYGEN))
 }
@@ -72,9 +75,8 @@ fn prepare_with(root: &Path, data: &UserData, keygen: &Path) -> Result<PathBuf, 
         DirBuilder::new().recursive(true).mode(mode).create(&path).map_err(SshdError::file("making", &path))?;
     }
     write(&root.join(PASSWD), &users)?;
-    let lines = |keys: &[String]| keys.iter().fold(String::new(), |all, key| all + key.trim() + "\n");
-    write(&root.join(FOLDER).join("authorized_keys"), &lines(&data.ssh.authorized_keys))?;
-    write(&root.join(FOLDER).join("trusted_user_ca_keys"), &lines(&data.ssh.trusted_user_ca_keys))?;
+    write(&root.join(FOLDER).join("authorized_keys"), &key_lines(&data.ssh.authorized_keys))?;
+    write(&root.join(FOLDER).join("trusted_user_ca_keys"), &key_lines(&data.ssh.trusted_user_ca_keys))?;
     let key = host_key(root, keygen)?;
     let path = root.join(FOLDER).join("sshd_config");
     write(&path, &config(user, data, &key))?;
@@ -100,8 +102,13 @@ fn users(path: &Path, user: &str) -> Result<String, SshdError> {
     Ok(text)
 }
 
+/// Keys, a line each (sshd(8), AUTHORIZED_KEYS FILE FORMAT).
+pub fn key_lines(keys: &[String]) -> String {
+    keys.iter().fold(String::new(), |all, key| all + key.trim() + "\n")
+}
+
 /// sshd_config(5). Of what people say it has the name alone.
-fn config(user: &str, data: &UserData, key: &Path) -> String {
+pub fn config(user: &str, data: &UserData, key: &Path) -> String {
     let mut text = format!(
         "HostKey {}\n\
          PidFile none\n\

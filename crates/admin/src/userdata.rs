@@ -63,6 +63,9 @@ pub enum UserDataError {
 
 impl UserData {
     /// Reads them; where there are none they let nobody in.
+    ///
+    /// # Errors
+    /// When they cannot be read, or are none.
     pub fn read(path: &Path) -> Result<Self, UserDataError> {
         let mut bytes = Vec::new();
         match File::open(path).and_then(|file| file.take(BYTES + 1).read_to_end(&mut bytes)) {
@@ -73,7 +76,11 @@ impl UserData {
         }
     }
 
-    fn parse(bytes: &[u8]) -> Result<Self, UserDataError> {
+    /// Reads their bytes.
+    ///
+    /// # Errors
+    /// When they have other keys than these, or a value that would say something else where sshd reads it.
+    pub fn parse(bytes: &[u8]) -> Result<Self, UserDataError> {
         let read: Self = serde_json::from_slice(bytes)?;
         let value = |message: String| Err(UserDataError::Value(message));
         if let Some(name) = read.user.as_deref().filter(|name| !is_name(name)) {

@@ -11,7 +11,6 @@
 
 mod ask;
 mod transport;
-mod userdata;
 
 use std::{
     error::Error,
@@ -22,11 +21,11 @@ use std::{
     thread,
 };
 
+use rocketos_control::userdata::UserData;
 use rocketos_model::layout::inside;
 
 use ask::{AskError, Request};
 use transport::{Exec, Stdio, Transport, Vsock, serve};
-use userdata::UserData;
 
 /// What was asked for was not done; an answer says why.
 const REFUSED: u8 = 1;

@@ -73,6 +73,9 @@ pub enum UserDataError {
 
 impl UserData {
     /// Reads them; where there are none they say nothing.
+    ///
+    /// # Errors
+    /// When they cannot be read, or are none.
     pub fn read(path: &Path) -> Result<Self, UserDataError> {
         let mut text = String::new();
         match File::open(path).and_then(|file| file.take(BYTES + 1).read_to_string(&mut text)) {
@@ -83,7 +86,11 @@ impl UserData {
         }
     }
 
-    fn parse(text: &str) -> Result<Self, UserDataError> {
+    /// Reads their text.
+    ///
+    /// # Errors
+    /// When it has other keys than these, or a value that means nothing.
+    pub fn parse(text: &str) -> Result<Self, UserDataError> {
         let line = |error: toml::de::Error| {
             let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
             UserDataError::Line(before.matches('\n').count() + 1)

@@ -179,7 +179,7 @@ pub enum OciError {
         expected: u64,
     },
     /// Nothing we read.
-    #[error("{what} has media type '{found}', which is not supported")]
+    #[error("{what} has media type '{}', which is not supported", .found.escape_debug())]
     UnsupportedMediaType {
         /// Manifest, configuration or layer.
         what: String,
@@ -211,7 +211,7 @@ pub enum OciError {
         diff_ids: usize,
     },
     /// The index has no entry for this machine.
-    #[error("{image} has no image for {wanted}; it has: {found}")]
+    #[error("{image} has no image for {wanted}; it has: {}", .found.escape_debug())]
     NoArchitecture {
         /// The reference.
         image: String,
@@ -221,7 +221,7 @@ pub enum OciError {
         found: String,
     },
     /// The image is for another machine.
-    #[error("{image} is for {found}, this machine is {wanted}")]
+    #[error("{image} is for {}, this machine is {wanted}", .found.escape_debug())]
     WrongArchitecture {
         /// The reference.
         image: String,

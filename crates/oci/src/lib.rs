@@ -29,7 +29,7 @@ mod manifest;
 mod reader;
 mod registry;
 mod source;
-mod storage;
+pub mod storage;
 
 pub use attach::Named;
 pub use beside::Beside;

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+pub use containers_image_proxy::ConvertedLayerInfo;
 use containers_image_proxy::{Error, ImageProxy, OpenedImage};
 use oci_spec::image::{Digest, ImageManifest};
 use rocketos_model::limits;
@@ -32,13 +33,16 @@ pub(crate) struct Storage {
 }
 
 /// What to ask the storage for to get one layer.
-pub(crate) struct Item {
-    digest: Digest,
-    size: u64,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// Under which digest.
+    pub digest: Digest,
+    /// How many bytes it has.
+    pub size: u64,
     /// False where nobody knows the size beforehand.
-    size_known: bool,
+    pub size_known: bool,
     /// How what comes is packed.
-    pub(crate) compression: Compression,
+    pub compression: Compression,
 }
 
 fn proxy_error(image: &str) -> impl Fn(Error) -> OciError + '_ {
@@ -118,25 +122,29 @@ impl Storage {
             // skopeo before protocol 0.2.5 cannot say. It makes the tar stream, so that is what to ask for.
             return layers.iter().map(Item::tar_stream).collect();
         };
-        if info.len() != layers.len() {
-            return Err(OciError::LayerCount { layers: info.len(), diff_ids: layers.len() });
-        }
-        info.into_iter()
-            .zip(layers)
-            .map(|(info, layer)| {
-                let found = info.media_type.to_string();
-                match Compression::of_media_type(&found) {
-                    Some(compression) => {
-                        Ok(Item { digest: info.digest, size: info.size, size_known: true, compression })
-                    }
-                    None => Err(OciError::UnsupportedMediaType {
-                        what: format!("layer {} of {}", layer.digest, self.name),
-                        found,
-                    }),
-                }
-            })
-            .collect()
+        items(&self.name, info, layers)
     }
+}
+
+/// What to ask for, by what skopeo says of the layers of `image` as they lie in the storage.
+///
+/// # Errors
+/// When it names more or fewer, or one of another kind.
+pub fn items(image: &str, said: Vec<ConvertedLayerInfo>, layers: &[Layer]) -> Result<Vec<Item>, OciError> {
+    if said.len() != layers.len() {
+        return Err(OciError::LayerCount { layers: said.len(), diff_ids: layers.len() });
+    }
+    let item = |(said, layer): (ConvertedLayerInfo, &Layer)| {
+        let found = said.media_type.to_string();
+        match Compression::of_media_type(&found) {
+            Some(compression) => Ok(Item { digest: said.digest, size: said.size, size_known: true, compression }),
+            None => {
+                let what = format!("layer {} of {image}", layer.digest);
+                Err(OciError::UnsupportedMediaType { what, found })
+            }
+        }
+    };
+    said.into_iter().zip(layers).map(item).collect()
 }
 
 impl Item {
