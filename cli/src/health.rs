@@ -17,7 +17,15 @@ use rocketos_deploy::{Node, Verdict, bless, give_try_back, prune};
 use rocketos_health::{Report, Suite, load};
 use rocketos_model::layout;
 
-use crate::{adapters::checker::Checker, adapters::systemctl, channel::date, exit, journal, loader, pull::runtime};
+use crate::{
+    adapters::{checker::Checker, systemctl, transient::Unit},
+    channel::date,
+    configure::Engine,
+    exit,
+    host_containers::program_in,
+    journal, loader,
+    pull::runtime,
+};
 
 pub use self::settings::Settings;
 use self::trial::{Trial, fail};
@@ -33,19 +41,40 @@ const SOAK_UNIT: &str = "rocketos-bless.service";
 #[error("this node is not healthy: {0}")]
 pub struct Unhealthy(pub String);
 
-/// Makes the checks, and keeps what they came to for `status`.
-fn check(suite: &Suite, required_alone: bool) -> anyhow::Result<Report> {
-    let programs = Arc::new(Checker);
+/// Which checks are made, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Looks {
+    /// All, for somebody who asks.
+    Asked,
+    /// All, while a boot waits.
+    AtBoot,
+    /// Those that a release is bad without.
+    Required,
+}
+
+/// Makes the checks, and keeps what all came to for `status`.
+fn check(suite: &Suite, looks: Looks) -> anyhow::Result<Report> {
+    let programs = Arc::new(Checker { inside });
     let report = runtime()?.block_on(async {
-        match required_alone {
-            true => suite.run_required(&programs).await,
-            false => suite.run(&programs).await,
+        match looks {
+            Looks::Asked => suite.run(&programs).await,
+            Looks::AtBoot => suite.run_at_boot(&programs).await,
+            Looks::Required => suite.run_required(&programs).await,
         }
     });
-    if !required_alone {
+    if looks != Looks::Required {
         keep(&report)?;
     }
     Ok(report)
+}
+
+/// A check's unit in a host container of the settings in force.
+fn inside(container: &str, command: &[String]) -> Result<Unit, String> {
+    let settings = Engine::open().and_then(|engine| engine.settings()).map_err(|error| exit::causes(&error))?;
+    let unit =
+        program_in(&settings, container, "check", &format!("Health check of host container {container}"), command);
+    let unit = unit.map(Unit::apart);
+    unit.ok_or_else(|| format!("settings have no host container '{container}' that is enabled"))
 }
 
 fn keep(report: &Report) -> anyhow::Result<()> {
@@ -65,14 +94,14 @@ pub fn newest() -> Option<Report> {
 
 /// Makes the checks once, and changes nothing.
 pub fn now() -> anyhow::Result<Report> {
-    check(&load(Path::new("/"))?, false)
+    check(&load(Path::new("/"))?, Looks::Asked)
 }
 
 /// Before boot-complete.target: makes the checks. A release on trial that fails them is left.
 pub fn gate() -> anyhow::Result<()> {
     trial::remember_what_never_came_up()?;
     banner::write()?;
-    let report = now()?;
+    let report = check(&load(Path::new("/"))?, Looks::AtBoot)?;
     for result in &report.checks {
         println!("{result}");
     }
@@ -104,7 +133,7 @@ pub fn soak(ready: impl FnOnce()) -> anyhow::Result<()> {
         && !left.is_zero()
     {
         thread::sleep(left.min(settings.interval));
-        let report = check(&suite, true)?;
+        let report = check(&suite, Looks::Required)?;
         if !report.is_good() {
             return fail(&format!("{} s after its boot was complete: {}", began.elapsed().as_secs(), report.reason()));
         }

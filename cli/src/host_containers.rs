@@ -4,6 +4,7 @@
 //! Settings have written down what is to run (`rocketos_settings::render::ToRun`).
 
 mod include;
+mod program;
 mod standing;
 
 use std::{
@@ -31,6 +32,7 @@ use crate::{
 };
 
 pub use include::{Installed, include};
+pub use program::program_in;
 pub use standing::{Standing, Unit, standing};
 
 /// How long others may work on the node before bringing an image is given up; systemd asks again.

@@ -108,6 +108,17 @@ impl Node {
         Ok(())
     }
 
+    /// It is seen to work as settings say; that it does not makes nothing bad.
+    fn is_looked_into(&mut self) -> Result<()> {
+        for (mark, says) in [("ready", "passed"), ("absent", "failed: /bin/busybox ended with exit status: 1")] {
+            let look = format!("health.command=[\"/bin/busybox\", \"test\", \"-e\", \"/run/seen/{mark}\"]");
+            self.set(&[&look, "health.interval=1s", "health.retries=1"])?;
+            let said = self.guest.check("rocketctl health", BOOT)?;
+            ensure!(said.contains(&format!("host-container-{NAME} (wanted) {says}")), "health says: {said}");
+        }
+        Ok(())
+    }
+
     /// It is in what status says, and its user data are in no report.
     fn is_told_of(&mut self) -> Result<()> {
         let status: Value = serde_json::from_str(&self.guest.check("rocketctl status --json", BOOT)?)?;
@@ -144,6 +155,7 @@ fn a_host_container_is_what_its_settings_say() -> Result<()> {
     let mut node = Node { guest, registry: fixture.registry.in_guest() };
     progress.step("it comes into the store and runs", || node.runs_as_set())?;
     progress.step("another program is started in it", || node.is_entered())?;
+    progress.step("health tells whether it works", || node.is_looked_into())?;
     progress.step("status and reports tell of it", || node.is_told_of())?;
     progress.step("it is started again when it ends", || -> Result<()> {
         node.guest.check(&format!("systemctl kill --signal=KILL {UNIT}"), BOOT)?;

@@ -4,6 +4,7 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use rocketos_health::{Ended, Programs};
+use rocketos_settings::render::host_container_unit;
 use tokio::process::Command;
 
 use super::transient::{NOT_STARTED, Unit};
@@ -11,8 +12,14 @@ use super::transient::{NOT_STARTED, Unit};
 /// Characters of what a program wrote that are kept.
 const TAIL: usize = 500;
 
+/// The unit of a program in a host container; why there is none.
+pub type Inside = fn(container: &str, command: &[String]) -> Result<Unit, String>;
+
 /// Starts them.
-pub struct Checker;
+pub struct Checker {
+    /// How a program comes into a host container.
+    pub inside: Inside,
+}
 
 fn tail(output: &Output) -> String {
     let text = String::from_utf8_lossy(if output.stderr.is_empty() { &output.stdout } else { &output.stderr });
@@ -39,16 +46,34 @@ impl Programs for Checker {
 
     async fn run(&self, command: &[String], limit: Duration) -> Result<Ended, String> {
         let program = command.first().ok_or("there is no program")?;
-        let unit = Unit::new("check", &format!("Health check: {program}"), command).at_most(limit);
-        let ended = output("systemd-run", &unit.arguments()).await?;
-        if ended.status.code() == Some(NOT_STARTED) {
-            return Err(format!("{program} could not be started: {}", tail(&ended)));
-        }
-        let said = tail(&ended);
-        let words = match said.is_empty() {
-            true => format!("ended with {}", ended.status),
-            false => format!("ended with {}: {said}", ended.status),
-        };
-        Ok(Ended { success: ended.status.success(), words })
+        let unit = Unit::new("check", &format!("Health check: {program}"), command);
+        to_its_end(program, unit, limit).await
     }
+
+    async fn run_in(&self, container: &str, command: &[String], limit: Duration) -> Result<Ended, String> {
+        let program = command.first().ok_or("there is no program")?;
+        let own = host_container_unit(container);
+        let state = self.unit_state(&own).await?;
+        if state != "active" {
+            return Err(format!("host container {container} does not run: {own} is {state}"));
+        }
+        let unit = (self.inside)(container, command)?;
+        let name = unit.name.clone();
+        let ended = to_its_end(program, unit, limit).await?;
+        Ok(Ended { words: format!("{}; what it said is in the journal of {name}", ended.words), ..ended })
+    }
+}
+
+/// Has a program run to its end, in its unit.
+async fn to_its_end(program: &str, unit: Unit, limit: Duration) -> Result<Ended, String> {
+    let ended = output("systemd-run", &unit.at_most(limit).arguments()).await?;
+    if ended.status.code() == Some(NOT_STARTED) {
+        return Err(format!("{program} could not be started: {}", tail(&ended)));
+    }
+    let said = tail(&ended);
+    let words = match said.is_empty() {
+        true => format!("ended with {}", ended.status),
+        false => format!("ended with {}: {said}", ended.status),
+    };
+    Ok(Ended { success: ended.status.success(), words })
 }

@@ -22,6 +22,15 @@ const COMPLAINT_BYTES: usize = 2 << 10;
 /// Programs that this process has had started, for the names of their units.
 static STARTED: AtomicU32 = AtomicU32::new(0);
 
+/// Where a program's input and output are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Streams {
+    /// At who has it started.
+    Here,
+    /// The output in the journal; there is no input.
+    Journal,
+}
+
 /// A unit that is to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unit {
@@ -31,6 +40,7 @@ pub struct Unit {
     properties: Vec<String>,
     command: Vec<String>,
     literally: bool,
+    streams: Streams,
 }
 
 impl Unit {
@@ -43,6 +53,7 @@ impl Unit {
             properties: Vec::new(),
             command: command.to_vec(),
             literally: false,
+            streams: Streams::Here,
         }
     }
 
@@ -58,6 +69,12 @@ impl Unit {
         self
     }
 
+    /// With its output in the journal: nothing of a program that is not trusted comes here, and it has no end of a pipe of ours.
+    pub fn apart(mut self) -> Self {
+        self.streams = Streams::Journal;
+        self
+    }
+
     /// Ended after some time.
     pub fn at_most(self, limit: Duration) -> Self {
         self.with("RuntimeMaxSec", &format!("{}ms", limit.as_millis()))
@@ -65,11 +82,12 @@ impl Unit {
 
     /// What systemd-run(1) is told.
     pub fn arguments(&self) -> Vec<String> {
-        let options = ["--quiet", "--collect", "--pipe", "--wait", "--service-type=exec"].map(str::to_owned);
+        let options = ["--quiet", "--collect", "--wait", "--service-type=exec"].map(str::to_owned);
+        let pipe = (self.streams == Streams::Here).then(|| "--pipe".to_owned());
         let own = [format!("--unit={}", self.name), format!("--description={}", self.description)];
         let properties = self.properties.iter().map(|property| format!("--property={property}"));
         let literally = self.literally.then(|| "--expand-environment=no".to_owned());
-        let told = options.into_iter().chain(own).chain(literally).chain(properties);
+        let told = options.into_iter().chain(pipe).chain(own).chain(literally).chain(properties);
         told.chain(["--".to_owned()]).chain(self.command.iter().cloned()).collect()
     }
 
@@ -127,5 +145,6 @@ mod tests {
         assert!(told[0].contains(&"--property=RuntimeMaxSec=5000ms".to_owned()), "{told:?}");
         assert!(told[0].ends_with(&["--".to_owned(), command[0].clone(), command[1].clone()]), "{told:?}");
         assert_ne!(told[0][5], told[1][5]);
+        assert!(told[0].contains(&"--pipe".to_owned()) && !unit().apart().arguments().contains(&"--pipe".to_owned()));
     }
 }

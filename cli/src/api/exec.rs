@@ -10,15 +10,12 @@ use rocketos_api::{
     Kind, Problem,
     node::{Program, Started},
 };
-use rocketos_model::layout::inside;
-use rocketos_settings::{
-    Settings,
-    render::{host_container_unit, inside_host_container},
-};
+use rocketos_settings::{Settings, render::host_container_unit};
 
 use crate::{
     adapters::{systemctl, transient::Unit},
     exit,
+    host_containers::program_in,
 };
 
 /// This service's unit: what it had started ends with it, however that ends.
@@ -56,18 +53,11 @@ fn pipes(child: &mut Child) -> Option<(ChildStdin, ChildStdout, ChildStderr)> {
 
 /// Its unit: where the container's own has its program, and never for longer than that.
 fn unit(settings: &Settings, container: &str, command: &[String]) -> Result<Unit, Problem> {
-    let lines = inside_host_container(settings, container);
-    let lines = lines.ok_or_else(|| {
+    let unit = program_in(settings, container, "exec", &format!("A program in host container {container}"), command);
+    let unit = unit.ok_or_else(|| {
         Problem::new(Kind::NotFound, format!("settings have no host container '{container}' that is enabled"))
     })?;
-    // The program of the system's image by which the container started; it knows the image's user and variables.
-    let words: Vec<String> = std::iter::once(format!("/{}", inside::ENTER)).chain(command.iter().cloned()).collect();
-    let mut unit = Unit::new("exec", &format!("A program in host container {container}"), &words).literally();
-    for other in [host_container_unit(container).as_str(), OWN_UNIT] {
-        unit = unit.with("BindsTo", other).with("After", other);
-    }
-    unit = unit.with("TimeoutStopSec", STOPPING);
-    Ok(lines.iter().fold(unit, |unit, (key, value)| unit.with(key, value)))
+    Ok(unit.with("BindsTo", OWN_UNIT).with("After", OWN_UNIT).with("TimeoutStopSec", STOPPING))
 }
 
 /// A program in a unit.

@@ -8,8 +8,8 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 pub mod limits {
     use std::time::Duration;
 
-    /// Checks of a node.
-    pub const CHECKS: usize = 256;
+    /// Checks of a node: those of its settings, which have 128 and as many host containers, and those of its image.
+    pub const CHECKS: usize = 512;
     /// Characters of a name.
     pub const NAME_CHARS: usize = 128;
     /// Attempts after the first.
@@ -20,6 +20,8 @@ pub mod limits {
     pub const ANSWER_BYTES: usize = 256 << 10;
     /// Words of a command.
     pub const WORDS: usize = 128;
+    /// What a look into a host container may take while a boot waits.
+    pub const AT_BOOT: Duration = Duration::from_secs(10);
 }
 
 /// How much a check matters.
@@ -79,6 +81,13 @@ pub enum Kind {
     /// A program ends well.
     Command {
         /// The program and its arguments.
+        command: Vec<String>,
+    },
+    /// A program in a host container ends well.
+    HostContainer {
+        /// The container's name.
+        container: String,
+        /// The program and its arguments, as the container knows them.
         command: Vec<String>,
     },
 }
@@ -210,6 +219,16 @@ impl Check {
         Self { name, level, kind, after: Vec::new(), timeout, retries: 0, interval, delay: Duration::ZERO }
     }
 
+    /// The same while a boot waits: into a host container is looked once, and not for long.
+    pub(crate) fn at_boot(&self) -> Self {
+        match self.kind {
+            Kind::HostContainer { .. } => {
+                Self { retries: 0, delay: Duration::ZERO, timeout: self.timeout.min(limits::AT_BOOT), ..self.clone() }
+            }
+            _ => self.clone(),
+        }
+    }
+
     fn sound(&self) -> Result<(), String> {
         if self.retries > limits::RETRIES {
             return Err(format!("{} retries are more than {}", self.retries, limits::RETRIES));
@@ -218,7 +237,13 @@ impl Check {
             return Err("a timeout of nothing lets no attempt pass".to_owned());
         }
         match &self.kind {
-            Kind::Command { command } if command.is_empty() || command.len() > limits::WORDS => {
+            // Its image may not be there, and whoever serves it decides over no release.
+            Kind::HostContainer { .. } if self.level == Level::Required => {
+                Err("a check of a host container is 'wanted': no release is bad for what one does".to_owned())
+            }
+            Kind::Command { command } | Kind::HostContainer { command, .. }
+                if command.is_empty() || command.len() > limits::WORDS =>
+            {
                 Err(format!("a command has 1 to {} words", limits::WORDS))
             }
             Kind::Command { command } if !command[0].starts_with('/') => {

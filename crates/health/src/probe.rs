@@ -27,6 +27,14 @@ pub trait Programs: Send + Sync + 'static {
 
     /// Runs a program to its end, which is brought about after `limit`; why not, where it cannot start.
     fn run(&self, command: &[String], limit: Duration) -> impl Future<Output = Result<Ended, String>> + Send;
+
+    /// The same in a host container; why not, too, where that does not run.
+    fn run_in(
+        &self,
+        container: &str,
+        command: &[String],
+        limit: Duration,
+    ) -> impl Future<Output = Result<Ended, String>> + Send;
 }
 
 /// Looks once.
@@ -46,10 +54,17 @@ pub(crate) async fn probe<P: Programs>(check: &Check, programs: &P) -> Outcome {
             true => Outcome::Passed,
             false => Outcome::Failed("the clock was not synchronised since boot".to_owned()),
         },
-        Kind::Command { command } => match programs.run(command, check.timeout).await {
-            Ok(ended) if ended.success => Outcome::Passed,
-            Ok(ended) => Outcome::Failed(format!("{} {}", command[0], ended.words)),
-            Err(problem) => Outcome::NotRun(problem),
-        },
+        Kind::Command { command } => ended(&command[0], programs.run(command, check.timeout).await),
+        Kind::HostContainer { container, command } => {
+            ended(&command[0], programs.run_in(container, command, check.timeout).await)
+        }
+    }
+}
+
+fn ended(program: &str, ended: Result<Ended, String>) -> Outcome {
+    match ended {
+        Ok(ended) if ended.success => Outcome::Passed,
+        Ok(ended) => Outcome::Failed(format!("{program} {}", ended.words)),
+        Err(problem) => Outcome::NotRun(problem),
     }
 }

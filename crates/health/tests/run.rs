@@ -15,7 +15,7 @@ use std::{
 
 use rocketos_health::{Ended, Outcome, Programs, Report, load};
 
-/// Units by what they are at each look, and real programs.
+/// Units by what they are at each look, and real programs; one host container, `here`, which has the programs of this machine.
 #[derive(Default)]
 struct Node {
     units: Mutex<BTreeMap<String, Vec<&'static str>>>,
@@ -34,10 +34,23 @@ impl Programs for Node {
             program.args(&command[1..]).kill_on_drop(true).output().await.map_err(|error| error.to_string())?;
         Ok(Ended { success: output.status.success(), words: output.status.to_string() })
     }
+
+    async fn run_in(&self, container: &str, command: &[String], limit: Duration) -> Result<Ended, String> {
+        // Counted like a unit's looks.
+        match self.unit_state(container).await?.as_str() {
+            "active" => self.run(command, limit).await,
+            other => Err(format!("it is {other}")),
+        }
+    }
 }
 
 /// Makes these checks; `units` are states of units, one for each look, the last for good.
 fn made(checks: &[(&str, &str)], units: &[(&str, &[&'static str])]) -> Report {
+    looked(checks, units, false)
+}
+
+/// The same, as a boot does it or not.
+fn looked(checks: &[(&str, &str)], units: &[(&str, &[&'static str])], at_boot: bool) -> Report {
     let root = tempfile::tempdir().unwrap();
     let folder = root.path().join("etc/rocketos/health.d");
     fs::create_dir_all(&folder).unwrap();
@@ -48,7 +61,12 @@ fn made(checks: &[(&str, &str)], units: &[(&str, &[&'static str])]) -> Report {
     let node = Arc::new(Node { units: Mutex::new(units) });
     let suite = load(root.path()).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(suite.run(&node))
+    runtime.block_on(async {
+        match at_boot {
+            true => suite.run_at_boot(&node).await,
+            false => suite.run(&node).await,
+        }
+    })
 }
 
 /// What one required check comes to.
@@ -104,6 +122,37 @@ fn looks_at_file_systems_names_and_programs() {
     if !Path::new("/run/systemd/timesync/synchronized").exists() {
         failed("kind = 'time-synchronised'", "not synchronised");
     }
+}
+
+#[test]
+fn a_boot_waits_for_no_host_container() {
+    let check = |command: &str, more: &str| {
+        format!("level = 'wanted'\nkind = 'host-container'\ncontainer = 'here'\ncommand = {command}\n{more}")
+    };
+    let outcome = |text: &str, states: &[&'static str], at_boot| {
+        looked(&[("one", text)], &[("here", states)], at_boot).checks.remove(0).outcome
+    };
+    let patient = "retries = 1000\ninterval = '1h'\ndelay = '1h'\ntimeout = '1h'";
+    let began = Instant::now();
+    assert_eq!(outcome(&check("['/bin/true']", patient), &["active"], true), Outcome::Passed);
+    assert!(matches!(outcome(&check("['/bin/false']", patient), &["active"], true), Outcome::Failed(_)));
+    // One that does not run is not waited for by anybody.
+    let absent = Outcome::NotRun("it is activating".to_owned());
+    assert_eq!(outcome(&check("['/bin/true']", patient), &["activating"], true), absent);
+    let hours = "retries = 1000\ninterval = '1h'";
+    assert_eq!(outcome(&check("['/bin/true']", hours), &["activating", "active"], false), absent);
+    assert!(began.elapsed() < Duration::from_secs(60));
+    // Whoever asks has time.
+    let marked = tempfile::tempdir().unwrap();
+    let marker = marked.path().join("marker").display().to_string();
+    let second = format!("['/bin/sh', '-c', 'test -e {marker} || {{ touch {marker}; exit 3; }}']");
+    assert_eq!(outcome(&check(&second, "retries = 1\ninterval = '10ms'"), &["active"], false), Outcome::Passed);
+    // Nothing of it counts for a release, nor does a node with one that never comes.
+    let report = looked(&[("one", &check("['/bin/false']", ""))], &[("here", &["failed"])], true);
+    assert!(report.is_good());
+    let required = check("['/bin/true']", "").replace("wanted", "required");
+    let refused = looked(&[("one", &required)], &[("here", &["active"])], true);
+    assert!(refused.reason().contains("is 'wanted'"), "{}", refused.reason());
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! User data, and every file that a node writes because of it.
 
+use rocketos_health::Check;
 use rocketos_model::limits::CONFIG_FILE_BYTES;
 use rocketos_settings::{
     Layers, migrate, model,
@@ -105,6 +106,11 @@ fn judge(path: &str, file: &File) {
     assert!(text.len() as u64 <= CONFIG_FILE_BYTES * 4, "{path}");
     assert!(!text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\t')), "{path}");
     let named = path.contains("/90-settings.") || path.contains("/10-settings-") || path.ends_with(".container");
+    if path.starts_with("etc/rocketos/health.d/") {
+        // A file that is no check would be a release that is bad.
+        let check = Check::parse("name", text).expect("a check of ours is one");
+        assert!(!path.contains("/host-container-") || check.level == rocketos_health::Level::Wanted);
+    }
     match path.rsplit('.').next() {
         Some("toml") => _ = text.parse::<toml::Table>().expect("a document of ours parses"),
         Some("json") => _ = serde_json::from_str::<serde_json::Value>(text).expect("a document of ours parses"),

@@ -123,11 +123,11 @@ group! {
         /// A command inside that ends with 0 while it works.
         #[schemars(extend("minItems" = 1, "maxItems" = limits::WORDS))]
         pub command: Option<Vec<Word>>,
-        /// Between two looks, such as `30s`. `30s` where absent.
+        /// Between two looks where one fails, such as `1min`, at most an hour. `30s` where absent.
         pub interval: Option<TimeSpan>,
-        /// What one look may take. `10s` where absent.
+        /// What one look may take, at most an hour. `10s` where absent; no more of it while a boot waits.
         pub timeout: Option<TimeSpan>,
-        /// Looks that may fail in a row. 1 to 100; 3 where absent.
+        /// Looks that may fail in a row. 1 to 100; 3 where absent. A boot looks once.
         pub retries: Option<Ranged<1, 100>>,
     }
 }

@@ -218,6 +218,11 @@ fn says_what_is_wrong_across_keys() {
         ("host-containers.a.enabled = true", "host-containers.a.enabled: there is no image for it"),
         ("host-containers.a.user-data = 'aGE='", "host-containers.a.user-data: there is no image for it"),
         ("host-containers.a.health.retries = 3", "host-containers.a.health.command: there is nothing to look at"),
+        ("host-containers.a.health = { command = ['a'], timeout = '0s' }", "host-containers.a.health.timeout: a look"),
+        (
+            "host-containers.a.health = { command = ['a'], interval = '2h' }",
+            "host-containers.a.health.interval: a look",
+        ),
         ("bootstrap-containers.a.mode = 'once'", "set bootstrap-containers.a.source"),
         ("bootstrap-commands.a.mode = 'once'", "bootstrap-commands.a.commands: there is nothing to do"),
         ("firewall.open.a.protocol = 'tcp'", "firewall.open.a.port: an opening needs it"),

@@ -1,4 +1,4 @@
-//! Host containers: what each is to run, its user data, and its unit.
+//! Host containers: what each is to run, its user data, its unit, and how it is seen to work.
 //!
 //! What an image says of itself is not known here: `rocketos-host-container-image@<name>.service` brings it, mounts it and writes down
 //! what is to be started, and the unit starts that.
@@ -16,13 +16,19 @@ use super::{Files, Service, node::toml};
 use crate::{
     Settings,
     model::{
-        HostContainer, Restart,
-        value::{MemorySize, Name, Ranged},
+        ContainerHealth, HostContainer, Restart,
+        value::{MemorySize, Name, Ranged, TimeSpan},
     },
 };
 
 /// What stands before a name in its unit's: no unit of a quadlet is called so.
 const UNIT: &str = "rocketos-host-container-";
+/// What stands before a name in its check's: no check of settings is called so.
+const CHECK: &str = "host-container-";
+/// What is said of `health` where settings do not: what a look may take, the pause between two, how many may fail.
+const LOOK: &str = "10s";
+const PAUSE: &str = "30s";
+const LOOKS: u32 = 3;
 /// What listens where a container asks the API: it has to be there when the container's root is made.
 const API: &str = "rocketos-api.socket";
 /// The program of the system's image by which each container starts.
@@ -84,7 +90,36 @@ pub(super) fn render(settings: &Settings, files: &mut Files) {
             files.put_private(&path, service.clone(), data.reveal());
         }
         files.put(format!("etc/systemd/system/{}", unit(name.as_str())), service, service_of(name, container, level));
+        if let Some(check) = check_of(name, &container.health) {
+            files.put(format!("etc/rocketos/health.d/{CHECK}{name}.toml"), Service::Nobody, toml(&check));
+        }
     }
+}
+
+/// A health check, as `rocketos-health` reads it.
+#[derive(Serialize)]
+struct CheckFile {
+    level: &'static str,
+    kind: &'static str,
+    container: String,
+    command: Vec<String>,
+    timeout: String,
+    retries: u32,
+    interval: String,
+}
+
+fn check_of(name: &Name, health: &ContainerHealth) -> Option<CheckFile> {
+    let time = |time: Option<TimeSpan>, otherwise: &str| time.map_or(otherwise.to_owned(), |time| time.to_string());
+    Some(CheckFile {
+        // Never required: no release is bad because a container of settings is not there.
+        level: "wanted",
+        kind: "host-container",
+        container: name.to_string(),
+        command: health.command.as_ref()?.iter().map(|word| word.as_str().to_owned()).collect(),
+        timeout: time(health.timeout, LOOK),
+        retries: health.retries.map_or(LOOKS, |retries| retries.value()),
+        interval: time(health.interval, PAUSE),
+    })
 }
 
 /// A key of a unit's section `[Service]`, and its value.

@@ -68,7 +68,7 @@ fn those_who_read_the_files_take_them() {
     let firewall =
         rocketos_firewall::Opening::parse_file(&said(&files, "etc/rocketos/firewall.d/settings.toml")).unwrap();
     assert_eq!(firewall.len(), 2);
-    for name in ["settings-web", "settings-net"] {
+    for name in ["settings-web", "settings-net", "host-container-control"] {
         let check = said(&files, &format!("etc/rocketos/health.d/{name}.toml"));
         rocketos_health::Check::parse(name, &check).unwrap_or_else(|error| panic!("{error}\n{check}"));
     }
@@ -85,12 +85,39 @@ fn those_who_read_the_files_take_them() {
 fn no_name_takes_the_place_of_the_images_own() {
     let files = rendered(
         "[settings.containers.rocketos-health]\nsource = 'a.b/c'\n\
-         [settings.health.checks.var]\nlevel = 'wanted'\nkind = 'default-route'\n",
+         [settings.health.checks.var]\nlevel = 'wanted'\nkind = 'default-route'\n\
+         [settings.health.checks.host-container-a]\nlevel = 'wanted'\nkind = 'default-route'\n",
     );
     let paths: Vec<&String> = files.all().keys().collect();
-    let expected =
-        ["etc/containers/systemd/settings-rocketos-health.container", "etc/rocketos/health.d/settings-var.toml"];
+    let expected = [
+        "etc/containers/systemd/settings-rocketos-health.container",
+        "etc/rocketos/health.d/settings-host-container-a.toml",
+        "etc/rocketos/health.d/settings-var.toml",
+    ];
     assert_eq!(paths, expected);
+}
+
+#[test]
+fn a_host_container_is_looked_into_as_settings_say_and_never_required() {
+    let check = |health: &str| {
+        let enabled = "[settings.host-containers.a]\nenabled = true\nsource = 'a.b/c'\n";
+        let files = rendered(&format!("{enabled}{health}"));
+        let path = "etc/rocketos/health.d/host-container-a.toml";
+        files.all().contains_key(path).then(|| rocketos_health::Check::parse("a", &said(&files, path)).unwrap())
+    };
+    assert_eq!(check(""), None);
+    let plain = check("health.command = ['ready', '--now', '\"$a\" %b']\n").unwrap();
+    let command = ["ready", "--now", "\"$a\" %b"].map(str::to_owned).to_vec();
+    assert_eq!(plain.kind, rocketos_health::Kind::HostContainer { container: "a".to_owned(), command });
+    assert_eq!(plain.level, rocketos_health::Level::Wanted);
+    let seconds = |check: &rocketos_health::Check| (check.timeout.as_secs(), check.retries, check.interval.as_secs());
+    assert_eq!(seconds(&plain), (10, 3, 30));
+    let most =
+        format!("health = {{ command = [{}], interval = '1h', timeout = '60min', retries = 100 }}", "'a',".repeat(128));
+    assert_eq!(seconds(&check(&most).unwrap()), (3600, 100, 3600));
+    // As many as there may be have their place beside those of settings and of an image.
+    let most = crate::model::limits::NAMED + crate::model::limits::CHECKS;
+    assert!(most < rocketos_health::limits::CHECKS - 64, "{most}");
 }
 
 /// Who is told on the way from files that are in place to others.

@@ -1,6 +1,6 @@
 //! Containers of all kinds.
 
-use std::fmt::Display;
+use std::{fmt::Display, time::Duration};
 
 use super::Found;
 use crate::{
@@ -10,6 +10,9 @@ use crate::{
 
 /// Folders of the node that a container may see something of.
 const VOLUME_TOPS: [&str; 3] = ["/var", "/run", "/etc"];
+
+/// What a look into a host container, or a pause, may take: what a health check may.
+const LOOK_MOST: Duration = Duration::from_secs(3600);
 
 pub(super) fn check(settings: &Settings, found: &mut Found) {
     let mut published: Vec<(&dyn Display, &Publish)> = Vec::new();
@@ -35,9 +38,12 @@ pub(super) fn check(settings: &Settings, found: &mut Found) {
             ("command", command.is_some()),
         ];
         needs_source("host-containers", name, source.is_some(), &asks, found);
-        let zero = |time: &Option<crate::model::value::TimeSpan>| time.is_some_and(|time| time.duration().is_zero());
-        if zero(&health.interval) || zero(&health.timeout) {
-            found.at(&[&"host-containers", name, &"health"], "a length of nothing leaves no time to look");
+        for (field, time) in [("interval", health.interval), ("timeout", health.timeout)] {
+            let time = time.map(|time| time.duration()).unwrap_or(LOOK_MOST);
+            if time.is_zero() || time > LOOK_MOST {
+                let message = "a look, and the pause between two, is from a moment to an hour";
+                found.at(&[&"host-containers", name, &"health", &field], message);
+            }
         }
         if health.command.is_none() && *health != Default::default() {
             found.at(&[&"host-containers", name, &"health", &"command"], "there is nothing to look at: set it");
