@@ -22,6 +22,7 @@ mod brought;
 mod change;
 mod engine;
 mod error;
+mod facts;
 mod handed_in;
 mod place;
 mod receipt;

@@ -6,7 +6,14 @@ use std::{fs, path::Path, time::Instant};
 
 use anyhow::bail;
 use chrono::Utc;
-use rocketos_settings::{Choice, InForce, bootstrap::UNIT, in_force, provider::Handed, render::render, store::Content};
+use rocketos_settings::{
+    Choice, InForce,
+    bootstrap::UNIT,
+    in_force,
+    provider::Handed,
+    render::{Facts, render},
+    store::Content,
+};
 use serde::Deserialize;
 
 use super::{
@@ -128,10 +135,16 @@ impl Engine {
         if !as_stored {
             because.extend(refused.iter().map(|(choice, problems)| format!("{choice}: {problems}")));
         }
-        let ready = self.ready(render(&effective.settings))?;
+        let mut settings = effective.settings;
+        let facts = self.place.facts(&settings).unwrap_or_else(|error| {
+            because.push(format!("pki is left out: {}", exit::causes(&error)));
+            settings.pki.clear();
+            Facts::default()
+        });
+        let ready = self.ready(render(&settings, &facts))?;
         let files = ready.files.clone();
         let done = ready.carry_out(When::Boot, || Ok(()));
-        let bootstrap = self.begin_bootstrap(&effective.settings, &mut told);
+        let bootstrap = self.begin_bootstrap(&settings, &mut told);
         let left_out = refused.iter().map(|(choice, problems)| RefusedShown::of(*choice, problems));
         let mut receipt = Receipt {
             verb: Verb::Boot,

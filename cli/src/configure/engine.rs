@@ -312,7 +312,8 @@ impl Engine {
         wanted: Wanted,
         started: Instant,
     ) -> Result<Receipt, ConfigureError> {
-        let ready = self.ready(render(&wanted.in_force.effective.settings))?;
+        let settings = &wanted.in_force.effective.settings;
+        let ready = self.ready(render(settings, &self.place.facts(settings)?))?;
         ready.check()?;
         let mut receipt = self.receipt(&wanted, &ready);
         if wanted.dry_run {

@@ -3,7 +3,9 @@
 use std::{io, path::PathBuf};
 
 use rocketos_deploy::DeployError;
-use rocketos_settings::{LayerError, Problems, TreeError, bootstrap::MemoryError, store::StoreError};
+use rocketos_settings::{
+    LayerError, Problems, TreeError, bootstrap::MemoryError, render::NoCertificates, store::StoreError,
+};
 
 use super::{Locked, Receipt};
 
@@ -79,6 +81,14 @@ pub enum ConfigureError {
         path: PathBuf,
         /// What the kernel said.
         source: io::Error,
+    },
+    /// Certificates of the image, of which settings add or take away some.
+    #[error("reading the certificates that the image trusts in /{}", path.display())]
+    Trust {
+        /// The file, below the root.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: NoCertificates,
     },
     /// What was written down of files that are in place, and is no document any more.
     #[error("reading {}", path.display())]

@@ -129,6 +129,15 @@ impl Place {
         read_content(&self.placed().join(KEPT).join(path))
     }
 
+    /// The bytes of the file to which a link in a folder leads; absent where there is none.
+    pub fn linked(&self, folder: &Path, target: &Path) -> Result<Option<Vec<u8>>, ConfigureError> {
+        let path = match target.strip_prefix("/") {
+            Ok(below) => self.root.join(below),
+            Err(_) => folder.join(target),
+        };
+        read_file(&path, FILE_BYTES)
+    }
+
     /// Keeps what is at a path.
     pub fn keep(&self, path: &str) -> Result<(), ConfigureError> {
         let Some(content) = self.read(path)? else { return Ok(()) };

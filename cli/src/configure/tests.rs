@@ -19,6 +19,7 @@ mod boot;
 mod broken_off;
 mod full;
 mod host_containers;
+mod trust;
 
 /// What services do when they are told.
 #[derive(Debug, Default)]

@@ -8,7 +8,7 @@ use rocketos_image::HostContainers;
 use rocketos_model::ImageReference;
 use rocketos_settings::{
     Layers, SetBy, Tree,
-    render::{Files, render},
+    render::{Facts, Files, render},
 };
 use rocketos_trust::{PrivateKey, Refused, Subject, sign_payload, signature_manifest, signature_tag};
 use serde_json::{Value, json};
@@ -337,7 +337,7 @@ fn what_sealing_fixes_is_what_settings_take() {
         let mut layers = Layers::of_image(root.path()).unwrap();
         let set_by = SetBy::Operator { by: "uid 0".to_owned(), at: "2026-11-23T01:02:03Z".parse().unwrap() };
         layers.add(&Tree::from_value(more).unwrap(), |_| set_by.clone());
-        render(&layers.resolve().unwrap_or_else(|problems| panic!("{problems}")).settings)
+        render(&layers.resolve().unwrap_or_else(|problems| panic!("{problems}")).settings, &Facts::default())
     };
     let units = |files: &Files| {
         let names =

@@ -5,7 +5,7 @@ use std::{error::Error, fs, path::Path};
 use rocketos_settings::{Layers, SetBy, render, userdata};
 
 mod text {
-    use rocketos_settings::render::Files;
+    use rocketos_settings::render::{Facts, Files, TRUST};
 
     include!("../golden/text.rs");
 }
@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         if path.extension().is_some_and(|extension| extension == "toml") {
             let mut layers = Layers::default();
             layers.add(&userdata::parse(&fs::read(&path)?)?.tree, |_| SetBy::File { path: path.clone() });
-            let files = render::render(&layers.resolve()?.settings);
+            let files = render::render(&layers.resolve()?.settings, &text::facts());
             fs::write(path.with_extension("txt"), text::of(&files))?;
         }
     }

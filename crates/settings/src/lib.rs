@@ -11,7 +11,7 @@
 //! provider::collect, ::take    who hands in documents, which of them count
 //! userdata::parse(bytes)      a document: its tree, the line of each key, what it includes
 //! store::Store                what is stored, in generations: commit, history, undo, diff
-//! render::render(settings)    files, and who is told of each; nothing is written
+//! render::render(s, facts)    files, and who is told of each; nothing is written
 //! plan::plan(...)             what differs from what is in place: files to write and to remove, who is told
 //! migrate::carry, ::replay    what is stored, in another deployment
 //! bootstrap::Bootstrap        what is done once settings are in place, and what of it was done before

@@ -113,6 +113,10 @@ pub fn plan(placed: &Manifest, found: &BTreeMap<String, Seen>, fresh: &Files) ->
     if tell.iter().any(|service| service.action().container().is_some()) {
         tell.insert(Service::Manager);
     }
+    // It reads them once as well, where it asks over TLS.
+    if tell.contains(&Service::Trust) {
+        tell.insert(Service::Resolver);
+    }
     plan.tell = tell.into_iter().collect();
     plan
 }

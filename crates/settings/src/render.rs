@@ -1,7 +1,7 @@
 //! What settings come to: files, and which service each belongs to. Pure: nothing is read, written or started.
 //!
 //! ```text
-//! render(settings) -> Files                  every file, whole
+//! render(settings, facts) -> Files           every file, whole
 //! Service::action() -> Action                how whoever reads a file is told, in the order of the services
 //! ```
 //!
@@ -15,6 +15,7 @@ mod containers;
 mod host_containers;
 mod network;
 mod node;
+mod trust;
 
 use std::{collections::BTreeMap, fmt};
 
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 pub use bootstrap::{image as bootstrap_image, unit as bootstrap_unit};
 pub use host_containers::{ToRun, inside as inside_host_container, unit as host_container_unit};
+pub use trust::{NoCertificates, TRUST};
 
 use crate::Settings;
 
@@ -49,6 +51,8 @@ pub enum Service {
     Firewall,
     /// Interfaces.
     Network,
+    /// Who reads once which certificates are trusted.
+    Trust,
     /// Who answers for names.
     Resolver,
     /// Who tells the time.
@@ -104,6 +108,8 @@ impl Service {
             Self::Manager => Action::ReloadManager,
             Self::Firewall => Action::Reload("rocketos-firewall.service".to_owned()),
             Self::Network => Action::Reload("systemd-networkd.service".to_owned()),
+            // Its API: containers have nothing of it, and every other command of podman reads certificates anew.
+            Self::Trust => restart_running("podman.service"),
             Self::Resolver => restart_running("systemd-resolved.service"),
             Self::Time => restart_running("systemd-timesyncd.service"),
             Self::Nobody => Action::Nothing,
@@ -150,10 +156,17 @@ impl Files {
     }
 }
 
+/// What is so on a node whatever its settings say, and goes into files with them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Facts {
+    trusted: trust::Trusted,
+}
+
 /// Every file that settings come to. `settings` are those of all layers, sound together ([`crate::Layers::resolve`]).
-pub fn render(settings: &Settings) -> Files {
+pub fn render(settings: &Settings, facts: &Facts) -> Files {
     let mut files = Files::default();
     node::render(settings, &mut files);
+    trust::render(settings, facts, &mut files);
     network::render(settings, &mut files);
     containers::render(settings, &mut files);
     host_containers::render(settings, &mut files);

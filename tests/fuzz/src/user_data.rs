@@ -4,7 +4,7 @@ use rocketos_health::Check;
 use rocketos_model::limits::CONFIG_FILE_BYTES;
 use rocketos_settings::{
     Layers, migrate, model,
-    render::{File, render},
+    render::{Facts, File, render},
     store::Content,
     userdata::{DOCUMENT_BYTES, INCLUDES, parse},
 };
@@ -88,8 +88,8 @@ pub(crate) fn fuzz(bytes: &[u8]) {
     };
     // What is taken as a whole is taken key by key.
     assert_eq!(migrate::carry(&content, model::refusal), content);
-    let files = render(&effective.settings);
-    assert_eq!(files, render(&effective.settings));
+    let files = render(&effective.settings, &Facts::default());
+    assert_eq!(files, render(&effective.settings, &Facts::default()));
     for (path, file) in files.all() {
         judge(path, file);
     }

@@ -49,7 +49,8 @@ group! {
     pub struct Certificate {
         /// PEM, one or more certificates, in base64. At most 1 MiB.
         pub data: Option<Certificates>,
-        /// Programs of the node trust what they signed. False where absent.
+        /// True: programs of the node trust what they signed. False: they do not, though the image or another name here does. Where
+        /// absent they are kept, and change nothing.
         pub trusted: Option<bool>,
     }
 }

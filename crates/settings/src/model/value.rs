@@ -11,6 +11,7 @@ mod system;
 pub use container::{ContainerImage, Endpoint, HostContainerImage, Name, RegistryName};
 pub use network::{Address, HardwareAddress, Hostname, HttpUrl, InterfaceName, Network, NoProxy, Ports, Proxy, Server};
 pub use number::{MemorySize, Ranged, TimeSpan};
+pub(crate) use system::pem;
 pub use system::{
     AbsolutePath, Certificates, ChannelName, Line, Lock, ModuleName, Motd, RawPath, RawText, ReleasePlace, SecretData,
     SysctlName, SysctlValue, TimeOfDay, UnitName, VariableName, Word, Zone,

@@ -1,11 +1,15 @@
 use super::*;
-use crate::{Layers, SetBy, render::render, userdata};
+use crate::{
+    Layers, SetBy,
+    render::{Facts, render},
+    userdata,
+};
 
 fn rendered(text: &str) -> Files {
     let mut layers = Layers::default();
     let by = SetBy::Fact { name: "test".to_owned() };
     layers.add(&userdata::parse(text.as_bytes()).unwrap().tree, |_| by.clone());
-    render(&layers.resolve().unwrap_or_else(|problems| panic!("{problems}")).settings)
+    render(&layers.resolve().unwrap_or_else(|problems| panic!("{problems}")).settings, &Facts::default())
 }
 
 fn found(manifest: &Manifest) -> BTreeMap<String, Seen> {

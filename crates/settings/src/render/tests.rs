@@ -10,7 +10,7 @@ use crate::{
 };
 
 mod text {
-    use super::Files;
+    use super::{Facts, Files, TRUST};
 
     include!("../../golden/text.rs");
 }
@@ -28,7 +28,7 @@ fn settings(text: &str) -> Settings {
 }
 
 fn rendered(text: &str) -> Files {
-    render(&settings(text))
+    render(&settings(text), &text::facts())
 }
 
 fn said(files: &Files, path: &str) -> String {
@@ -140,6 +140,7 @@ fn an_unchanged_file_tells_nobody() {
         Service::Manager,
         Service::Firewall,
         Service::Network,
+        Service::Trust,
         Service::Resolver,
         Service::Time,
         Service::Nobody,
@@ -157,6 +158,42 @@ fn an_unchanged_file_tells_nobody() {
     assert_eq!(changed("9000", "1500"), [Service::Network]);
     assert_eq!(changed("admin:v1", "admin:v2"), [Service::Manager, Service::HostContainer("admin".to_owned())]);
     assert_eq!(changed("eyJzc2giOiB7fX0K", "e30K"), [Service::Manager, Service::HostContainer("admin".to_owned())]);
+}
+
+/// A certificate of golden files, in base64 as settings have it.
+fn base64(pem: &[u8]) -> String {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    STANDARD.encode(pem)
+}
+
+#[test]
+fn what_is_switched_off_is_trusted_by_nobody_whoever_brought_it() {
+    let (kept, off) = (include_bytes!("../../golden/trusted/kept.pem"), include_bytes!("../../golden/trusted/off.pem"));
+    let text =
+        |name: &str, trusted: &str, pem: &[u8]| format!("[settings.pki.{name}]\ndata = '{}'\n{trusted}\n", base64(pem));
+    let bundle = format!("{TRUST}/ca-certificates.crt");
+    let paths = |files: &Files| files.all().keys().cloned().collect::<Vec<_>>();
+    // What the image trusts anyway, and what is kept only, change nothing.
+    for trusted in ["trusted = true", ""] {
+        assert_eq!(paths(&rendered(&text("a", trusted, off))), [""; 0]);
+    }
+    let files = rendered(&text("a", "trusted = false", off));
+    assert_eq!(paths(&files), [format!("{TRUST}/Off.pem"), bundle.clone()]);
+    assert_eq!(
+        (files.all()[&bundle].bytes.as_slice(), said(&files, &format!("{TRUST}/Off.pem"))),
+        (&kept[..], String::new())
+    );
+    assert_eq!(affected(&Files::default(), &files), [Service::Trust, Service::Resolver]);
+    // Another name that trusts it does not bring it back.
+    let both = text("a", "trusted = false", off) + &text("b", "trusted = true", off);
+    assert_eq!(rendered(&both), files);
+    // An image without certificates trusts what settings do, each once.
+    let twice = text("a", "trusted = true", &[&kept[..], off].concat()) + &text("b", "trusted = true", kept);
+    let files = render(&settings(&twice), &Facts::default());
+    assert_eq!(files.all()[&bundle].bytes, [&kept[..], off].concat());
+    let mut facts = Facts::default();
+    facts.trusts("etc/ssl/certs/a.pem", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap_err();
+    assert_eq!(facts, Facts::default());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use openssl::x509::X509;
+use openssl::{error::ErrorStack, x509::X509};
 use rocketos_model::Place;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -326,11 +326,11 @@ impl fmt::Debug for SecretData {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
 #[schemars(with = "String", extend("contentEncoding" = "base64"))]
-pub struct Certificates(Vec<u8>);
+pub struct Certificates(Vec<String>);
 
 impl Certificates {
-    /// The certificates alone, as PEM: what stood between them is left out.
-    pub fn pem(&self) -> &[u8] {
+    /// Each certificate, as PEM: what stood between them is left out.
+    pub fn each(&self) -> &[String] {
         &self.0
     }
 }
@@ -341,16 +341,21 @@ impl TryFrom<String> for Certificates {
         if text.len() > CERTIFICATE_BYTES {
             return Err(format!("it has {} bytes; at most {CERTIFICATE_BYTES} are taken", text.len()));
         }
-        let pem = STANDARD.decode(&text).map_err(|_| "it is not in base64, without line ends".to_owned())?;
-        let none = |_| "no certificate can be read from it: PEM is expected, in base64".to_owned();
-        let all = X509::stack_from_pem(&pem).map_err(none)?;
-        if all.is_empty() {
-            return Err("there is no certificate in it: PEM is expected, in base64".to_owned());
+        let bytes = STANDARD.decode(&text).map_err(|_| "it is not in base64, without line ends".to_owned())?;
+        match pem(&bytes) {
+            Err(_) => Err("no certificate can be read from it: PEM is expected, in base64".to_owned()),
+            Ok(none) if none.is_empty() => Err("there is no certificate in it: PEM is expected, in base64".to_owned()),
+            Ok(all) => Ok(Self(all)),
         }
-        // Written anew: a private key that somebody left beside them goes no further.
-        let pem = all.iter().map(|certificate| certificate.to_pem()).collect::<Result<Vec<_>, _>>().map_err(none)?;
-        Ok(Self(pem.concat()))
     }
+}
+
+/// Every certificate of a text, written anew, so that two that say the same are the same; a private key that somebody left beside
+/// them goes no further.
+pub(crate) fn pem(text: &[u8]) -> Result<Vec<String>, ErrorStack> {
+    let all = X509::stack_from_pem(text)?;
+    // PEM is ASCII.
+    all.iter().map(|one| Ok(String::from_utf8_lossy(&one.to_pem()?).into_owned())).collect()
 }
 
 #[cfg(test)]
@@ -450,8 +455,8 @@ mod tests {
         let certificate = builder.build().to_pem().unwrap();
         let with_key = [key.private_key_to_pem_pkcs8().unwrap(), certificate.clone()].concat();
         let read = |pem: &[u8]| Certificates::try_from(STANDARD.encode(pem));
-        assert_eq!(read(&certificate).unwrap().pem(), certificate);
-        assert_eq!(read(&with_key).unwrap().pem(), certificate);
+        assert_eq!(read(&certificate).unwrap().each().concat().as_bytes(), certificate);
+        assert_eq!(read(&with_key).unwrap().each().concat().as_bytes(), certificate);
         for pem in [&b""[..], b"no certificate", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
             assert!(read(pem).unwrap_err().contains("certificate"));
         }
