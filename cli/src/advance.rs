@@ -4,10 +4,11 @@ use anyhow::{Context as _, anyhow, bail, ensure};
 use chrono::Utc;
 use rocketos_deploy::{Activation, Deployment, Node, Remembered, Roles, follow, rollback};
 use rocketos_model::{Follow, Followed, ManifestDigest};
-use rocketos_update::{Accepted, Channel, Decision, Wish};
+use rocketos_update::{Accepted, Channel, Decision, Version, Wish};
 use serde_json::Value;
 
 use crate::{
+    automatic::Schedule,
     bring::{Brought, Outcome, Wanted, bring},
     channel::{self, Standing, Words, look, shipped_root},
     journal,
@@ -49,32 +50,47 @@ pub struct Advanced {
     pub said: Option<(String, Value)>,
 }
 
-/// Takes a step along what the node follows.
+/// Takes a step along what the node follows, as the schedule says.
 ///
 /// # Errors
 /// When the node follows nothing, or any of it fails.
-pub fn advance(node: &Node, current: &Roles, step: Step, reporter: &Reporter) -> anyhow::Result<Advanced> {
+pub fn advance(
+    node: &Node,
+    current: &Roles,
+    schedule: &Schedule,
+    step: Step,
+    reporter: &Reporter,
+) -> anyhow::Result<Advanced> {
     let followed = current
         .followed()
         .ok_or_else(|| anyhow!("the running deployment has no origin; 'rocketctl switch <image>' gives it one"))?;
+    let own = followed.origin.channel.as_ref();
     let puller = Puller::new()?;
-    match &followed.origin.channel {
-        Some(channel) => along(node, current, &puller, channel, step, reporter),
-        None => to(node, current, &puller, &followed.origin.image.clone().into(), step, reporter),
+    match schedule.channel.as_ref().or(own) {
+        Some(channel) if own == Some(channel) || step.check => {
+            along(node, current, &puller, channel, schedule, step, reporter)
+        }
+        // The files say another than what boots next came by: from now on it is that one.
+        Some(channel) => switch_to_channel(node, current, channel, None, schedule, step, reporter),
+        None => {
+            let image = followed.origin.image.clone().into();
+            to(node, current, &puller, &image, schedule.lock(), step, reporter)
+        }
     }
 }
 
-/// Brings what an image reference names now.
+/// Brings what an image reference names now; where there is a lock, if it is of that version.
 pub fn to(
     node: &Node,
     current: &Roles,
     puller: &Puller,
     follow: &Follow,
+    lock: Option<&Version>,
     step: Step,
     reporter: &Reporter,
 ) -> anyhow::Result<Advanced> {
     let Step { wish: Wish { retry, .. }, activation, check, retain } = step;
-    let wanted = Wanted { follow, release: None, activation, check, retain, retry };
+    let wanted = Wanted { follow, release: None, lock, activation, check, retain, retry };
     let brought = bring(node, current, &Guard::of_roles(node, current)?, puller, &wanted, reporter)?;
     Ok(Advanced { arrived: Arrived::Brought(brought.outcome), follow: follow.clone(), brought, said: None })
 }
@@ -85,6 +101,7 @@ pub fn along(
     current: &Roles,
     puller: &Puller,
     channel: &Followed,
+    schedule: &Schedule,
     step: Step,
     reporter: &Reporter,
 ) -> anyhow::Result<Advanced> {
@@ -95,23 +112,26 @@ pub fn along(
     if let Some(doubt) = &published.doubt {
         reporter.note(doubt);
     }
-    let standing = Standing::of(node, current, channel)?;
+    let standing = Standing::of(node, current, channel, schedule)?;
     let document = &published.documents.channel;
     require_kind(document, &standing, channel)?;
     if let Some(accepted) = standing.to_remember() {
         keep_accepted(&remembered, channel, accepted)?;
     }
     let now = Utc::now();
-    let decision = standing.decide(document, step.wish, now);
+    let wish = schedule.wish(step.wish);
+    let decision = standing.decide(document, wish, now);
     let (text, said) = (Words(&decision).to_string(), Words(&decision).document());
     let Decision::Take { release, .. } = decision else {
         let next = current.next().context("the loader did not say what it booted")?;
         return Ok(stay(next, channel, &decision, (text, said)));
     };
     reporter.note(&format!("The {channel} says: {text}."));
-    let patient = standing.decide(document, Wish { now: false, ..step.wish }, now);
+    let patient = standing.decide(document, Wish { now: false, ..wish }, now);
     if patient != decision {
-        let text = format!("Release {} is taken before its turn, as --now asks: {}.", release.version, Words(&patient));
+        let asks = if step.wish.now { "--now" } else { "ignore-waves in update.toml" };
+        let text =
+            format!("Release {} is taken before its turn, as {asks} asks: {}.", release.version, Words(&patient));
         reporter.note(&text);
         journal::say(journal::BEFORE_ITS_TURN, &text, &[("ROCKETOS_RELEASE", release.version.as_str())]);
     }
@@ -122,7 +142,7 @@ pub fn along(
     };
     let follow = Follow { image: release.image.with_digest(release.digest), channel: Some(channel.clone()) };
     let Step { wish: Wish { retry, .. }, activation, check, retain } = step;
-    let wanted = Wanted { follow: &follow, release: Some(release), activation, check, retain, retry };
+    let wanted = Wanted { follow: &follow, release: Some(release), lock: None, activation, check, retain, retry };
     let brought = bring(node, current, &guard, puller, &wanted, reporter)?;
     if brought.outcome == Outcome::Staged {
         let accepted = Accepted { version: release.version.clone(), digest: release.digest };
@@ -166,6 +186,7 @@ pub fn switch_to_channel(
     current: &Roles,
     channel: &Followed,
     root: Option<&str>,
+    schedule: &Schedule,
     step: Step,
     reporter: &Reporter,
 ) -> anyhow::Result<Advanced> {
@@ -177,7 +198,7 @@ pub fn switch_to_channel(
         puller.wait(channel::read(puller.reader(), channel, state, Some(root.as_bytes())))?;
         node.remembered(&channel.from).keep_root(root)?;
     }
-    let advanced = along(node, current, &puller, channel, step, reporter)?;
+    let advanced = along(node, current, &puller, channel, schedule, step, reporter)?;
     let staged = matches!(advanced.arrived, Arrived::Brought(Outcome::Staged | Outcome::Refused));
     if !staged && let Some(next) = current.next() {
         follow(node, &next.id, &advanced.follow)?;

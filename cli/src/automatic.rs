@@ -6,7 +6,7 @@ mod schedule;
 use anyhow::Context as _;
 use chrono::Utc;
 use rocketos_deploy::{Activation, Node, Roles, roles};
-use rocketos_update::Wish;
+use rocketos_update::{Version, Wish};
 
 use crate::{
     adapters::systemctl,
@@ -38,7 +38,7 @@ pub fn look(reporter: &Reporter) -> anyhow::Result<Looked> {
     let schedule = Schedule::of_node()?;
     let (node, holds) = Node::locked("the update timer")?;
     let current = roles(&node)?;
-    let lock = schedule.lock.as_ref().map(|lock| lock::Client::new(lock, &node)).transpose()?;
+    let lock = schedule.reboot_lock.as_ref().map(|lock| lock::Client::new(lock, &node)).transpose()?;
     // A person's reboot ends the lock as well, so whoever runs what boots next, and it is good, gives it back.
     let settled = current.next().map(|next| next.id) == node.booted_deployment();
     if let Some(lock) =
@@ -59,9 +59,9 @@ pub fn look(reporter: &Reporter) -> anyhow::Result<Looked> {
         Mode::Apply => (false, Activation::Later),
     };
     let step = Step { wish: Wish::default(), activation, check, retain: false };
-    let advanced = advance(&node, &current, step, reporter)?;
+    let advanced = advance(&node, &current, &schedule, step, reporter)?;
     let current = roles(&node)?;
-    let Some(staged) = due(&current, mode, open) else { return Ok(Looked::Stayed(advanced)) };
+    let Some(staged) = due(&current, mode, open, schedule.lock()) else { return Ok(Looked::Stayed(advanced)) };
     let text = format!("Deployment {staged} boots next.");
     if advanced.arrived == Arrived::Brought(Outcome::Staged) {
         journal::say(journal::STAGED, &text, &[("ROCKETOS_DEPLOYMENT", &staged)]);
@@ -77,8 +77,13 @@ pub fn look(reporter: &Reporter) -> anyhow::Result<Looked> {
     Ok(Looked::Rebooting(advanced))
 }
 
-/// What is to be rebooted into: only what is staged, never what a person went back to.
-fn due(current: &Roles, mode: Mode, open: bool) -> Option<String> {
+/// What is to be rebooted into: only what is staged, never what a person went back to, nor what was staged before the node was
+/// locked to another version.
+fn due(current: &Roles, mode: Mode, open: bool, lock: Option<&Version>) -> Option<String> {
     let staged = current.staged.as_ref().filter(|_| mode == Mode::Apply && open)?;
+    let version = || staged.origin.version.as_deref()?.parse::<Version>().ok();
+    if lock.is_some_and(|lock| version().as_ref() != Some(lock)) {
+        return None;
+    }
     (current.next()?.id == staged.id).then(|| staged.id.to_string())
 }

@@ -5,7 +5,7 @@ use rocketos_deploy::{Activation, DeployError, Node, Roles, prune, stage};
 use rocketos_model::{Follow, ManifestDigest, Origin, labels};
 use rocketos_oci::Resolved;
 use rocketos_store::{Image, StoreError};
-use rocketos_update::Release;
+use rocketos_update::{Release, Version};
 
 use crate::{
     exit,
@@ -26,6 +26,8 @@ pub enum Outcome {
     Refused,
     /// The newest one failed here before.
     FailedBefore,
+    /// The newest one is not of the version that this node takes alone.
+    Locked,
     /// It is here, and boots when it is told to.
     Downloaded,
     /// It boots next.
@@ -58,6 +60,8 @@ pub struct Wanted<'a> {
     pub follow: &'a Follow,
     /// What the channel says that it is, where a channel led here.
     pub release: Option<&'a Release>,
+    /// The only version that is brought, where no channel led here; any where absent.
+    pub lock: Option<&'a Version>,
     pub activation: Activation,
     /// Only look.
     pub check: bool,
@@ -79,7 +83,7 @@ pub fn bring(
     wanted: &Wanted<'_>,
     reporter: &Reporter,
 ) -> anyhow::Result<Brought> {
-    let Wanted { follow, release, activation, check, retain, retry } = *wanted;
+    let Wanted { follow, release, lock, activation, check, retain, retry } = *wanted;
     let reference = &follow.image;
     let keep = || match &current.booted {
         Some(booted) if retain => node.pin(&booted.id),
@@ -98,6 +102,10 @@ pub fn bring(
     if current.next().is_some_and(same) {
         keep()?;
         return Ok(Brought { outcome: Outcome::Current, digest, judged: None });
+    }
+    let version = || resolved.label(labels::VERSION).and_then(|version| version.parse::<Version>().ok());
+    if lock.is_some_and(|lock| version().as_ref() != Some(lock)) {
+        return Ok(Brought { outcome: Outcome::Locked, digest, judged: None });
     }
     if !retry && node.failures()?.iter().any(|failure| failure.manifest_digest == digest) {
         return Ok(Brought { outcome: Outcome::FailedBefore, digest, judged: None });
@@ -225,7 +233,7 @@ mod tests {
     fn image(layout: &Path) {
         let config = json!({
             "architecture": rocketos_oci::running_architecture(), "os": "linux",
-            "config": { "Labels": { "containers.bootc": "1" } },
+            "config": { "Labels": { "containers.bootc": "1", labels::VERSION: "1.4" } },
             "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{}", "ab".repeat(32))] },
         });
         let digest = format!("sha256:{}", "cd".repeat(32));
@@ -288,6 +296,7 @@ mod tests {
         let wanted = |check, retain| Wanted {
             follow: &follow,
             release: None,
+            lock: None,
             activation: Activation::Tried,
             check,
             retain,
@@ -318,6 +327,13 @@ mod tests {
         let guard = Guard::given_or(path.to_str(), Guard::of_node).unwrap();
         let brought = bring(&node, &Roles::default(), &guard, &puller, &wanted(true, false), &reporter).unwrap();
         assert_eq!(brought.outcome, Outcome::Available);
+        // Another version than the only one that is taken is not even looked at by the policy.
+        for (lock, outcome) in [("1.4", Outcome::Available), ("1.4.1", Outcome::Locked)] {
+            let lock = lock.parse().unwrap();
+            let wanted = Wanted { lock: Some(&lock), ..wanted(true, false) };
+            let brought = bring(&node, &Roles::default(), &guard, &puller, &wanted, &reporter).unwrap();
+            assert_eq!((brought.outcome, brought.judged.is_some()), (outcome, outcome == Outcome::Available));
+        }
         // Allowed, it is fetched: the layer is missed.
         let error = bring(&node, &Roles::default(), &guard, &puller, &wanted(false, false), &reporter).err().unwrap();
         assert!(crate::exit::chain(&error).contains("is missing"), "{error:#}");

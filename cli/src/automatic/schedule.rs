@@ -5,17 +5,23 @@ use std::{fmt, path::Path};
 use anyhow::{Context as _, anyhow, ensure};
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use rocketos_deploy::Roles;
-use rocketos_update::{Window, window};
+use rocketos_model::Followed;
+use rocketos_update::{Version, Window, Wish, wave, window};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tz::TimeZone;
 
-use crate::{channel::date, config};
+use crate::{
+    channel::{date, require_name},
+    config,
+};
 
 /// The name of the files.
 const NAME: &str = "update";
 /// The zone that needs no description.
 const UTC: &str = "UTC";
+/// The lock that is none.
+const LATEST: &str = "latest";
 /// Characters of a reboot lock's group.
 const GROUP_CHARS: usize = 64;
 
@@ -68,7 +74,13 @@ pub struct Schedule {
     windows: Vec<Window>,
     /// What is asked before a reboot.
     #[serde(rename = "reboot-lock")]
-    pub lock: Option<RebootLock>,
+    pub reboot_lock: Option<RebootLock>,
+    /// The channel that the node is to follow, whatever it was installed from or switched to.
+    pub channel: Option<Followed>,
+    ignore_waves: Option<bool>,
+    /// Its place in every curve.
+    pub seed: Option<u16>,
+    version_lock: Option<Version>,
 }
 
 impl Schedule {
@@ -81,7 +93,13 @@ impl Schedule {
         let schedule: Self =
             config::read(root, NAME)?.try_into().context("reading when this node updates itself (update.toml)")?;
         ensure!(schedule.windows.len() <= window::WINDOWS, "update.toml has more than {} windows", window::WINDOWS);
-        if let Some(RebootLock { url, group }) = &schedule.lock {
+        if let Some(channel) = &schedule.channel {
+            require_name(&channel.name)?;
+        }
+        if let Some(seed) = schedule.seed {
+            ensure!(seed < wave::PLACES, "{seed} is no place of a node in a curve: 0 to {}", wave::PLACES - 1);
+        }
+        if let Some(RebootLock { url, group }) = &schedule.reboot_lock {
             let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
             ensure!(
                 !group.is_empty() && group.len() <= GROUP_CHARS && group.chars().all(allowed),
@@ -99,8 +117,19 @@ impl Schedule {
 
     /// What is done: as the files say, else `apply` on a channel, which says what fits when, and `check` on a reference.
     pub fn mode(&self, roles: &Roles) -> Mode {
-        let channel = roles.followed().is_some_and(|followed| followed.origin.channel.is_some());
+        let followed = || roles.followed().is_some_and(|followed| followed.origin.channel.is_some());
+        let channel = self.channel.is_some() || followed();
         self.mode.unwrap_or(if channel { Mode::Apply } else { Mode::Check })
+    }
+
+    /// What is wished of a channel, as the files say as well.
+    pub fn wish(&self, wish: Wish) -> Wish {
+        Wish { now: wish.now || self.ignore_waves == Some(true), ..wish }
+    }
+
+    /// The only version that is taken.
+    pub fn lock(&self) -> Option<&Version> {
+        self.version_lock.as_ref().filter(|version| version.as_str() != LATEST)
     }
 
     /// True while the node may reboot by itself.
@@ -156,7 +185,13 @@ mod tests {
         let example = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
         let schedule = read(example).unwrap();
         assert_eq!(schedule.mode, Some(Mode::Apply));
-        assert!(schedule.lock.is_some() && !schedule.windows.is_empty());
+        assert!(schedule.reboot_lock.is_some() && !schedule.windows.is_empty());
+        assert_eq!(schedule.lock().map(Version::as_str), Some("1.4.0"));
+        assert!(schedule.wish(Wish::default()).now && schedule.seed == Some(12));
+        assert_eq!(
+            schedule.channel.unwrap().to_string(),
+            "channel stable of docker://registry.example/rocketos/standalone"
+        );
     }
 
     #[test]
@@ -171,6 +206,17 @@ mod tests {
     fn does_by_itself_what_fits_what_is_followed() {
         assert_eq!(Schedule::default().mode(&Roles::default()), Mode::Check);
         assert_eq!(read("mode = 'off'").unwrap().mode(&Roles::default()), Mode::Off);
+        let channel = "[channel]\nname = 'stable'\nfrom = 'dir:/srv/a'";
+        assert_eq!(read(channel).unwrap().mode(&Roles::default()), Mode::Apply);
+    }
+
+    #[test]
+    fn takes_what_is_newest_in_its_turn_where_nothing_else_is_said() {
+        for text in ["", "version-lock = 'latest'\nignore-waves = false"] {
+            let schedule = read(text).unwrap();
+            assert_eq!((schedule.lock(), schedule.wish(Wish::default())), (None, Wish::default()), "{text}");
+        }
+        assert!(read("").unwrap().wish(Wish { now: true, ..Wish::default() }).now);
     }
 
     #[test]
@@ -183,6 +229,10 @@ mod tests {
             ("[reboot-lock]\nurl = 'ftp://lock.example'", "neither"),
             ("[reboot-lock]\nurl = 'https://lock.example'\ngroup = 'a b'", "no group"),
             ("[reboot-lock]\nurl = 'lock'", "URL"),
+            ("seed = 2048", "0 to 2047"),
+            ("version-lock = '1 2'", "not a version"),
+            ("[channel]\nname = 'A'\nfrom = 'dir:/srv/a'", "not a channel's name"),
+            ("[channel]\nname = 'a'", "from"),
         ] {
             let error = format!("{:#}", read(text).unwrap_err());
             assert!(error.contains(says), "{text}: {error}");

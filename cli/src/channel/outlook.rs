@@ -9,6 +9,7 @@ use rocketos_update::{Channel, Wish};
 use serde_json::{Value, json};
 
 use super::{Standing, Words, date};
+use crate::automatic::Schedule;
 
 /// The outlook, for people and for programs; absent where the node follows no channel.
 ///
@@ -25,8 +26,9 @@ pub fn outlook(node: &Node, roles: &Roles) -> anyhow::Result<Option<(String, Val
     let read = fs::metadata(&path).and_then(|meta| meta.modified());
     let read = date(read.with_context(|| format!("looking at {}", path.display()))?);
     let document = Channel::parse(text.as_bytes()).with_context(|| format!("reading what the {channel} said"))?;
-    let standing = Standing::of(node, roles, channel)?;
-    let decision = standing.decide(&document, Wish::default(), Utc::now());
+    let schedule = Schedule::of_node()?;
+    let standing = Standing::of(node, roles, channel, &schedule)?;
+    let decision = standing.decide(&document, schedule.wish(Wish::default()), Utc::now());
     let words = Words(&decision);
     said["read"] = json!(read);
     said["says"] = words.document();

@@ -9,6 +9,8 @@ use rocketos_update::{self as update, Accepted, Channel, Decision, Version, Wish
 
 use chrono::{DateTime, Utc};
 
+use crate::automatic::Schedule;
+
 /// The node's identity, as systemd has it.
 const MACHINE_ID: &str = "/etc/machine-id";
 
@@ -23,20 +25,23 @@ pub struct Standing {
     accepted: Option<Accepted>,
     remembered: bool,
     failed: BTreeSet<ManifestDigest>,
+    place: Option<u16>,
+    lock: Option<Version>,
 }
 
 impl Standing {
-    /// Of what boots next: what is staged counts as if it ran.
+    /// Of what boots next: what is staged counts as if it ran. The schedule says what of the channel is for this node.
     ///
     /// # Errors
     /// When nothing boots next, its image names no variant, or the disk cannot be read.
-    pub fn of(node: &Node, roles: &Roles, followed: &Followed) -> anyhow::Result<Self> {
+    pub fn of(node: &Node, roles: &Roles, followed: &Followed, schedule: &Schedule) -> anyhow::Result<Self> {
         let next = roles.next().context("the loader did not say what it booted")?;
         let machine_id = machine_id()?;
         let remembered = node.remembered(&followed.from).accepted(&followed.name)?;
         let remembered =
             remembered.map(|text| toml::from_str(&text)).transpose().context("reading what was accepted")?;
         let mut standing = Self::new(machine_id, next, roles, followed, remembered)?;
+        (standing.place, standing.lock) = (schedule.seed, schedule.lock().cloned());
         standing.failed.extend(node.failures()?.into_iter().map(|failure| failure.manifest_digest));
         Ok(standing)
     }
@@ -64,6 +69,8 @@ impl Standing {
             remembered: newest == remembered,
             accepted: newest,
             failed: roles.all().filter(|one| one.has_failed()).map(|one| one.origin.manifest_digest).collect(),
+            place: None,
+            lock: None,
         })
     }
 
@@ -87,6 +94,8 @@ impl Standing {
             digest: self.digest,
             accepted: self.accepted.as_ref(),
             failed: &self.failed,
+            place: self.place,
+            lock: self.lock.as_ref(),
         };
         decide(channel, &node, wish, now)
     }

@@ -32,16 +32,18 @@ impl Words<'_> {
                 "recalled": match why { Why::Recalled(reason) => Some(*reason), Why::Newer => None },
             }),
             Decision::Wait { release: awaited, wait } => {
+                let lock = if let Wait::Locked(lock) = wait { Some(*lock) } else { None };
                 let (what, position, open, turn, earliest) = match wait {
                     Wait::Turn { at, position, open } => ("turn", Some(*position), Some(*open), at.map(date), None),
                     Wait::Halted => ("halted", None, None, None, None),
                     Wait::Failed => ("failed", None, None, None, None),
                     Wait::Barrier(earliest) => ("barrier", None, None, None, Some(*earliest)),
                     Wait::RolledBack => ("rolled-back", None, None, None, None),
+                    Wait::Locked(_) => ("locked", None, None, None, None),
                 };
                 json!({
                     "decision": "wait", "release": release(awaited), "waitsFor": what,
-                    "position": position, "open": open, "turn": turn, "earliest": earliest,
+                    "position": position, "open": open, "turn": turn, "earliest": earliest, "lock": lock,
                 })
             }
         }
@@ -78,6 +80,7 @@ impl fmt::Display for Words<'_> {
                     Wait::Barrier(earliest) => {
                         write!(f, "it may be taken from {earliest} on, which this channel does not lead to from here")
                     }
+                    Wait::Locked(lock) => write!(f, "this node takes {lock} alone (version-lock in update.toml)"),
                     Wait::RolledBack => write!(f, "it was left by hand ('rocketctl upgrade' takes it again)"),
                 }
             }

@@ -12,6 +12,7 @@ use crate::{
     adapters::systemctl,
     advance::{self, Advanced, Arrived, Step, advance},
     args::{Switch, Upgrade},
+    automatic::Schedule,
     bring::Outcome,
     channel,
     output::Reporter,
@@ -26,6 +27,7 @@ fn word(arrived: Arrived) -> &'static str {
         Arrived::Brought(Outcome::Available) => "available",
         Arrived::Brought(Outcome::Refused) => "refused",
         Arrived::Brought(Outcome::FailedBefore) => "failed-before",
+        Arrived::Brought(Outcome::Locked) => "locked",
         Arrived::Brought(Outcome::Downloaded) => "downloaded",
         Arrived::Brought(Outcome::Staged) => "staged",
     }
@@ -61,6 +63,9 @@ fn words(advanced: &Advanced) -> Option<String> {
                 "No update from {name}: {digest} failed here ('rocketctl status' says why); --retry tries it again."
             )
         }
+        Arrived::Brought(Outcome::Locked) => format!(
+            "No update from {name}: {digest} is not of the version that this node takes alone (version-lock in update.toml)."
+        ),
         Arrived::Brought(Outcome::Available) => format!("Update available for {name}: {digest}."),
         Arrived::Brought(Outcome::Downloaded) => {
             format!("Downloaded {digest}; 'rocketctl upgrade --from-downloaded' makes it boot next.")
@@ -108,7 +113,7 @@ pub fn upgrade(args: &Upgrade) -> anyhow::Result<()> {
             check: args.check,
             retain: false,
         };
-        let advanced = advance(&node, &roles(&node)?, step, &reporter)?;
+        let advanced = advance(&node, &roles(&node)?, &Schedule::of_node()?, step, &reporter)?;
         reporter.finish();
         end(args.json, &advanced)?;
     }
@@ -144,10 +149,14 @@ pub fn switch(args: &Switch) -> anyhow::Result<()> {
     let wish = Wish { by_hand: true, retry: args.target.is_some(), ..Wish::default() };
     let step = Step { wish, activation: Activation::Tried, check: false, retain: args.retain };
     let advanced = match target {
-        Target::Image(reference) => advance::to(&node, &current, &Puller::new()?, &reference.into(), step, &reporter)?,
+        Target::Image(reference) => {
+            // Who names an image means it.
+            advance::to(&node, &current, &Puller::new()?, &reference.into(), None, step, &reporter)?
+        }
         Target::Channel { name, from, root } => {
             let channel = Followed { name, from: from.map_or_else(|| place_now(&current), Ok)? };
-            advance::switch_to_channel(&node, &current, &channel, root.as_deref(), step, &reporter)?
+            let schedule = Schedule::of_node()?;
+            advance::switch_to_channel(&node, &current, &channel, root.as_deref(), &schedule, step, &reporter)?
         }
     };
     reporter.finish();

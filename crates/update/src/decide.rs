@@ -34,6 +34,10 @@ pub struct Node<'a> {
     pub accepted: Option<&'a Accepted>,
     /// Releases that failed here.
     pub failed: &'a BTreeSet<ManifestDigest>,
+    /// Its place in every curve, of [`wave::PLACES`]; by its identity where absent.
+    pub place: Option<u16>,
+    /// The only version that it takes; any where absent.
+    pub lock: Option<&'a Version>,
 }
 
 /// What the caller was asked for.
@@ -76,6 +80,8 @@ pub enum Wait<'a> {
     Barrier(&'a Version),
     /// It was left by hand.
     RolledBack,
+    /// The node takes this version alone.
+    Locked(&'a Version),
 }
 
 /// What to do.
@@ -165,11 +171,15 @@ pub fn decide<'a>(channel: &'a Channel, node: &Node<'a>, wish: Wish, now: DateTi
 /// What keeps a candidate from being taken now.
 fn obstacle<'a>(
     release: &'a Release,
-    node: &Node<'_>,
+    node: &Node<'a>,
     wish: Wish,
     why: Why<'a>,
     now: DateTime<Utc>,
 ) -> Option<Wait<'a>> {
+    // Whoever locked the node meant it, whatever is recalled.
+    if let Some(lock) = node.lock.filter(|lock| **lock != release.version) {
+        return Some(Wait::Locked(lock));
+    }
     // A way back leads to what could be reached before.
     let forward = node.version.is_none_or(|running| release.version > *running);
     if let Some(earliest) = &release.earliest
@@ -187,7 +197,7 @@ fn obstacle<'a>(
     if wish.now || why != Why::Newer {
         return None;
     }
-    let position = wave::position(node.machine_id, &release.digest);
+    let position = node.place.map_or_else(|| wave::position(node.machine_id, &release.digest), wave::place);
     let open = release.curve.share(now - release.published);
     if open > position {
         return None;

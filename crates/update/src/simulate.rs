@@ -87,6 +87,8 @@ fn taken(
         digest: BEFORE,
         accepted,
         failed: &none,
+        place: None,
+        lock: None,
     };
     let mut asks = 0.0;
     loop {

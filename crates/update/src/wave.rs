@@ -9,6 +9,8 @@ const CONTEXT: &[u8] = b"rocketos wave 1\0";
 const FLEET: &[u8] = b"rocketos fleet 1\0";
 /// Bytes of such a name.
 const FLEET_BYTES: usize = 16;
+/// Places in a fleet that somebody may give a node.
+pub const PLACES: u16 = 2048;
 /// Bits of a hash that a `f64` holds exactly.
 const BITS: u32 = 53;
 
@@ -24,6 +26,11 @@ pub fn position(machine_id: &str, digest: &ManifestDigest) -> f64 {
     let mut first = [0; 8];
     first.copy_from_slice(&hash[..8]);
     (u64::from_be_bytes(first) >> (u64::BITS - BITS)) as f64 / (1_u64 << BITS) as f64
+}
+
+/// The position of who was given one of [`PLACES`], from 0.
+pub fn place(place: u16) -> f64 {
+    f64::from(place % PLACES) / f64::from(PLACES)
 }
 
 /// The node's name to a service that hands out reboot locks: another than its machine-id, which is nobody else's business.

@@ -43,6 +43,8 @@ fn node<'a>(machine_id: &'a str, runs: &str, version: &'a Version, failed: &'a B
         digest: digest(runs),
         accepted: None,
         failed,
+        place: None,
+        lock: None,
     }
 }
 
@@ -54,10 +56,13 @@ struct Case {
     failed: &'static [&'static str],
     wish: Wish,
     after: TimeDelta,
+    place: Option<u16>,
+    lock: Option<&'static str>,
 }
 
 fn runs(version: &'static str) -> Case {
-    Case { runs: version, accepted: Some(version), failed: &[], wish: Wish::default(), after: TimeDelta::days(30) }
+    let after = TimeDelta::days(30);
+    Case { runs: version, accepted: Some(version), failed: &[], wish: Wish::default(), after, place: None, lock: None }
 }
 
 impl Case {
@@ -68,7 +73,13 @@ impl Case {
             self.accepted.map(|version| Accepted { version: version.parse().unwrap(), digest: digest(version) });
         let failed: BTreeSet<_> = self.failed.iter().map(|version| digest(version)).collect();
         let version = self.runs.parse().unwrap();
-        let node = Node { accepted: accepted.as_ref(), ..node(MACHINE, self.runs, &version, &failed) };
+        let lock = self.lock.map(|version| version.parse().unwrap());
+        let node = Node {
+            accepted: accepted.as_ref(),
+            place: self.place,
+            lock: lock.as_ref(),
+            ..node(MACHINE, self.runs, &version, &failed)
+        };
         match decide(&channel, &node, self.wish, published() + self.after) {
             Decision::Take { release, why: Why::Newer } => format!("take {}", release.version),
             Decision::Take { release, why: Why::Recalled(_) } => format!("recalled, take {}", release.version),
@@ -76,6 +87,7 @@ impl Case {
                 let what = match wait {
                     Wait::Turn { at, .. } => if at.is_some() { "turn" } else { "no turn" }.to_owned(),
                     Wait::Barrier(version) => format!("barrier {version}"),
+                    Wait::Locked(version) => format!("locked to {version}"),
                     other => format!("{other:?}").to_lowercase(),
                 };
                 format!("wait {}: {what}", release.version)
@@ -212,4 +224,31 @@ fn the_turn_comes_when_it_was_said() {
 fn says_before_its_publication_that_it_is_not_open() {
     let case = Case { after: TimeDelta::days(-1), ..runs("1") };
     assert_eq!(case.on(&[("2", "")]), "wait 2: turn");
+}
+
+#[test]
+fn one_that_is_locked_takes_that_version_and_none_after() {
+    let releases = [("1", ""), ("2", ""), ("3", "")];
+    let locked = |runs: &'static str, lock| Case { lock: Some(lock), ..self::runs(runs) };
+    assert_eq!(locked("1", "2").on(&releases), "take 2");
+    assert_eq!(locked("2", "2").on(&releases), "wait 3: locked to 2");
+    assert_eq!(locked("2", "2").on(&releases[..2]), "up to date");
+    assert_eq!(locked("1", "4").on(&releases), "wait 3: locked to 4");
+    // It is no way back, and opens nothing.
+    assert_eq!(locked("3", "2").on(&releases), "up to date");
+    assert_eq!(locked("1", "2").on(&[("2", HALTED), ("3", "")]), "wait 3: locked to 2");
+    assert_eq!(locked("1", "2").on(&[("2", RECALLED)]), "up to date");
+    // Nor is it left for what is recalled, or for a wish.
+    assert_eq!(locked("2", "2").on(&[("1", ""), ("2", RECALLED), ("3", "")]), "wait 3: locked to 2");
+    assert_eq!(locked("3", "2").on(&[("1", ""), ("2", ""), ("3", RECALLED)]), "recalled, take 2");
+    let all = Wish { now: true, retry: true, by_hand: true };
+    assert_eq!(Case { wish: all, ..locked("2", "2") }.on(&releases), "wait 3: locked to 2");
+}
+
+#[test]
+fn a_place_that_was_given_stands_for_the_one_by_identity() {
+    let half = r#", "curve": [{"after": 0, "share": 0.5}]"#;
+    let at = |place| Case { place: Some(place), ..runs("1") }.on(&[("2", half)]);
+    assert_eq!((at(0), at(1023), at(1024)), ("take 2".into(), "take 2".into(), "wait 2: no turn".into()));
+    assert_eq!(at(wave::PLACES - 1), "wait 2: no turn");
 }

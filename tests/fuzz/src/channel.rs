@@ -5,7 +5,7 @@ use std::{cmp::Ordering, collections::BTreeSet, error::Error};
 use chrono::{DateTime, TimeDelta};
 use rocketos_model::ManifestDigest;
 use rocketos_update::{
-    Node, Wish,
+    Decision, Node, Wish,
     channel::{CURVE_POINTS, Channel, DOCUMENT_BYTES, RELEASES, TEXT_CHARS, VERSION_CHARS, Version},
     decide,
 };
@@ -56,9 +56,17 @@ fn follow(channel: &Channel, variant: &str, architecture: &str) {
         digest: ManifestDigest::from_bytes([7; 32]),
         accepted: None,
         failed: &BTreeSet::new(),
+        place: None,
+        lock: None,
     };
     for wish in [Wish::default(), Wish { now: true, retry: true, by_hand: true }] {
         let _ = decide(channel, &node, wish, now);
+        // Who is locked takes nothing else.
+        if let Decision::Take { release, .. } =
+            decide(channel, &Node { lock: Some(&running), ..node.clone() }, wish, now)
+        {
+            assert_eq!(release.version, running);
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use super::{
 group! {
     /// Which releases the node takes, and when.
     pub struct Updates {
-        /// The channel it follows; with `from`. Where both are absent: what it was installed or switched to.
+        /// The channel it follows; with `from`. Where both are absent: what it was installed or switched to; to name one is to switch.
         pub channel: Option<ChannelName>,
         /// Where the channel's metadata lies: `docker://…`, `https://…`, `http://…` or `dir:/…`; with `channel`.
         pub from: Option<ReleasePlace>,
@@ -27,7 +27,7 @@ group! {
         pub ignore_waves: Option<bool>,
         /// The node's place in a curve, instead of the one it has by its identity. 0 to 2047; 2048 places are all.
         pub seed: Option<Ranged<0, 2047>>,
-        /// The only version that is taken; `latest` is any.
+        /// The only version that is taken, and none after it; `latest` is any.
         pub version_lock: Option<Lock>,
     }
 }

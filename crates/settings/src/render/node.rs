@@ -58,15 +58,29 @@ fn kernel(settings: &Settings, files: &mut Files) {
 }
 
 /// `update.toml`, as `rocketctl` reads it.
-#[derive(Serialize)]
+#[derive(Default, PartialEq, Serialize)]
 struct UpdateFile {
     #[serde(skip_serializing_if = "Option::is_none")]
     mode: Option<&'static str>,
+    #[serde(rename = "ignore-waves", skip_serializing_if = "Option::is_none")]
+    ignore_waves: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<u32>,
+    #[serde(rename = "version-lock", skip_serializing_if = "Option::is_none")]
+    version_lock: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channel: Option<ChannelOfFile>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     window: Vec<WindowOfFile>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, PartialEq)]
+struct ChannelOfFile {
+    name: String,
+    from: String,
+}
+
+#[derive(PartialEq, Serialize)]
 struct WindowOfFile {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     days: Vec<String>,
@@ -90,8 +104,17 @@ fn updates(settings: &Settings, files: &mut Files) {
         length: window.length.to_string(),
         zone: window.zone.as_ref().map(ToString::to_string),
     });
-    let file = UpdateFile { mode, window: windows.collect() };
-    if file.mode.is_some() || !file.window.is_empty() {
+    // One alone is refused.
+    let channel = updates.channel.as_ref().zip(updates.from.as_ref());
+    let file = UpdateFile {
+        mode,
+        ignore_waves: updates.ignore_waves,
+        seed: updates.seed.map(|seed| seed.value()),
+        version_lock: updates.version_lock.as_ref().map(ToString::to_string),
+        channel: channel.map(|(name, from)| ChannelOfFile { name: name.to_string(), from: from.to_string() }),
+        window: windows.collect(),
+    };
+    if file != UpdateFile::default() {
         files.put("etc/rocketos/update.toml.d/90-settings.toml", Service::Nobody, toml(&file));
     }
 }

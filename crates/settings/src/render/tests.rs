@@ -79,6 +79,24 @@ fn those_who_read_the_files_take_them() {
         rocketos_update::Window::deserialize(window.clone()).unwrap();
     }
     assert_eq!(schedule["window"].as_array().map(Vec::len), Some(2));
+    let followed = rocketos_model::Followed::deserialize(schedule["channel"].clone()).unwrap();
+    assert_eq!(followed.to_string(), "channel stable of docker://registry.example/rocketos/standalone");
+    let lock = rocketos_update::Version::deserialize(schedule["version-lock"].clone()).unwrap();
+    assert_eq!(
+        (lock.as_str(), schedule["seed"].as_integer(), schedule["ignore-waves"].as_bool()),
+        ("1.4.0", Some(12), Some(true))
+    );
+    // Each alone is said, what unmakes the image's too.
+    for (line, says) in [
+        ("ignore-waves = false", "ignore-waves = false\n"),
+        ("seed = 0", "seed = 0\n"),
+        ("version-lock = 'latest'", "version-lock = \"latest\"\n"),
+    ] {
+        assert_eq!(
+            said(&rendered(&format!("[settings.updates]\n{line}\n")), "etc/rocketos/update.toml.d/90-settings.toml"),
+            says
+        );
+    }
 }
 
 #[test]
