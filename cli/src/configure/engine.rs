@@ -275,9 +275,11 @@ impl Engine {
         self.locked()?.map_or(Ok(()), |locked| Err(ConfigureError::Locked(locked)))
     }
 
-    /// What lies below everything that is stored: the image's settings.
+    /// What lies below everything that is stored: the image's settings, and facts as they are now.
     pub(super) fn below(&self) -> Result<Layers, ConfigureError> {
-        Ok(Layers::of_image(self.place.root())?)
+        let mut layers = Layers::of_image(self.place.root())?;
+        self.place.found_out().add_to(&mut layers);
+        Ok(layers)
     }
 
     /// What a content comes to, where it is sound. User data that is not sound as it is stands in the way of no change: it is left out

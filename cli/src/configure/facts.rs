@@ -1,12 +1,15 @@
-//! What is so on the node that runs, for what settings come to.
+//! What is so on the node that runs: beneath its settings, and in what they come to.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io::{self, Read as _},
+    net::IpAddr,
     path::{Component, Path},
 };
 
 use rocketos_settings::{
     Settings,
+    facts::{self, Found},
     render::{Facts, TRUST},
 };
 
@@ -16,10 +19,34 @@ use super::{
     place::{Content, Place},
 };
 
+/// What the firmware says of the machine.
+const FIRMWARE: &str = "sys/class/dmi/id";
+/// Characters of a machine-id (machine-id(5)); before there is one, its file says `uninitialized`.
+const MACHINE_ID_CHARS: usize = 32;
+/// Bytes of what the kernel tells.
+const TOLD_BYTES: u64 = 1 << 20;
 /// Files of certificates that an image may have.
 const TRUSTED_FILES: usize = 2048;
 
 impl Place {
+    /// What is so on this node. What cannot be read is not known: nobody is refused anything because of it.
+    pub fn found_out(&self) -> Found {
+        let told = |path: &str| {
+            let mut text = String::new();
+            let file = File::open(self.root().join(path)).ok()?;
+            file.take(TOLD_BYTES).read_to_string(&mut text).ok().map(|_| text)
+        };
+        let ipv4 = told("proc/net/fib_trie").map(|text| facts::ipv4(&text)).unwrap_or_default();
+        let ipv6 = told("proc/net/if_inet6").map(|text| facts::ipv6(&text)).unwrap_or_default();
+        Found {
+            hostname: told("proc/sys/kernel/hostname"),
+            machine_id: told("etc/machine-id").filter(|id| id.trim().len() == MACHINE_ID_CHARS),
+            vendor: told(&format!("{FIRMWARE}/sys_vendor")),
+            product: told(&format!("{FIRMWARE}/product_name")),
+            addresses: ipv4.into_iter().map(IpAddr::from).chain(ipv6.into_iter().map(IpAddr::from)).collect(),
+        }
+    }
+
     /// What goes into files beside these settings.
     pub fn facts(&self, settings: &Settings) -> Result<Facts, ConfigureError> {
         let mut facts = Facts::default();

@@ -17,6 +17,7 @@ use super::*;
 
 mod boot;
 mod broken_off;
+mod facts;
 mod full;
 mod host_containers;
 mod trust;

@@ -20,6 +20,7 @@ use serde_json::Value;
 use crate::{
     Key, Problem, Problems, Schema, SetBy, Settings, Tree,
     bootstrap::{self, Call},
+    facts,
     model::{self, value::Word},
     userdata,
 };
@@ -153,7 +154,16 @@ fn told(problem: Problem, set_by: &BTreeMap<Key, SetBy>) -> Problem {
 
 /// What who sets a key may not set there.
 fn not_by(key: &Key, value: &Value, set_by: &SetBy) -> Option<Problem> {
-    let SetBy::UserData { .. } = set_by else { return None };
+    let facts = matches!(key.names(), [group, ..] if group == facts::GROUP);
+    match set_by {
+        SetBy::Fact { .. } => return None,
+        _ if facts => {
+            let message = "it is found out, and nobody sets it".to_owned();
+            return Some(Problem { key: Some(key.clone()), set_by: Some(set_by.clone()), message });
+        }
+        SetBy::UserData { .. } => {}
+        SetBy::File { .. } | SetBy::Operator { .. } => return None,
+    }
     let problem = |message| Problem { key: Some(key.clone()), set_by: Some(set_by.clone()), message };
     match key.names() {
         [group, _, field] if group == COMMANDS && field == "commands" => {

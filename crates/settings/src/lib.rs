@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! Layers::of_image(root)      files of image and variant
-//!   .add(tree, who)           facts, user data, overrides: each above those before
+//!   .add(tree, who)           user data, overrides: each above those before; facts::Found::add_to before them
 //!   .resolve() -> Effective   one tree, typed settings, who set each key; or everything that is wrong
 //! in_force(layers, history)   what a node boots with: the newest that is sound
 //! provider::collect, ::take    who hands in documents, which of them count
@@ -19,6 +19,7 @@
 //! ```
 
 pub mod bootstrap;
+pub mod facts;
 mod in_force;
 mod key;
 mod layers;

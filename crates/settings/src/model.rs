@@ -5,6 +5,7 @@
 
 mod check;
 mod containers;
+mod facts;
 mod network;
 mod node;
 mod registry;
@@ -20,6 +21,7 @@ pub use containers::{
     BootstrapCommand, BootstrapContainer, Container, ContainerHealth, HostContainer, Mode, Publish, Restart, Transport,
     Volume,
 };
+pub use facts::NodeFacts;
 pub use network::{Bond, BondMode, Dns, Firewall, HostNames, Interface, NetworkSettings, Ntp, Opening, Route, Vlan};
 pub use node::{CheckKind, CheckLevel, Health, HealthCheck, Metrics, RawFile, UpdateMode, Updates, Weekday, Window};
 pub use registry::{Credential, Mirror, Registry};
@@ -78,6 +80,8 @@ pub mod limits {
     pub const CHECKS: usize = 128;
     /// Units whose state is told.
     pub const UNITS: usize = 64;
+    /// Addresses that are shown of a node.
+    pub const FOUND_ADDRESSES: usize = 64;
     /// Raw files.
     pub const RAW_FILES: usize = 64;
 }
@@ -158,6 +162,9 @@ group! {
         pub health: Health,
         /// What the node tells of itself.
         pub metrics: Metrics,
+        /// What is so on this node, found out and set by nobody.
+        #[schemars(extend("readOnly" = true))]
+        pub facts: NodeFacts,
         /// Files as they are, by their path below /etc, for what nothing else here can say. Only in the folders
         /// `systemd/network`, `systemd/system`, `containers/containers.conf.d` and `sysctl.d`.
         #[schemars(extend("maxProperties" = limits::RAW_FILES))]

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use anyhow::Context as _;
 use rocketos_api::wire::{Changed, FileChange, History, Past, Receipt, Shown, Told};
+use rocketos_settings::{SetBy, facts};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -40,15 +41,24 @@ struct Ran {
     milliseconds: u64,
 }
 
-/// What is in force, as a document that could be user data; with origins, who set each key stands behind it.
+/// What is in force, as a document that could be user data; with origins, who set each key stands behind it. Facts, which nobody sets,
+/// are no part of the document.
 pub(super) fn shown(shown: &Shown) -> anyhow::Result<String> {
     let mut text = String::new();
     match &shown.origins {
-        None => text += &toml::to_string(&json!({ "settings": shown.settings })).context("writing TOML")?,
+        None => {
+            let mut settings = shown.settings.clone();
+            let facts = settings.remove(facts::GROUP);
+            text += &toml::to_string(&json!({ "settings": settings })).context("writing TOML")?;
+            for (name, fact) in facts.iter().filter_map(Value::as_object).flatten() {
+                let _ = writeln!(text, "# fact: {}.{name} = {}", facts::GROUP, value(fact));
+            }
+        }
         Some(origins) => {
             text += "[settings]\n";
             for set in origins {
-                let _ = writeln!(text, "{} = {}  # {}", set.key, value(&set.value), set.set_by);
+                let fact = if matches!(set.set_by, SetBy::Fact { .. }) { "# " } else { "" };
+                let _ = writeln!(text, "{fact}{} = {}  # {}", set.key, value(&set.value), set.set_by);
             }
         }
     }
@@ -211,20 +221,29 @@ mod tests {
         let document = json!({
             "generation": 3,
             "in-force": { "kind": "generation", "generation": 3, "words": "generation 3 of the settings" },
-            "settings": { "motd": "a\nb", "kernel": { "sysctl": { "vm.x": "1" } } },
-            "origins": [{
-                "key": "motd",
-                "value": "a\nb",
-                "set-by": { "layer": "operator", "by": "uid 0", "at": "2026-11-23T01:02:03Z" },
-            }],
+            "settings": {
+                "motd": "a\nb", "kernel": { "sysctl": { "vm.x": "1" } }, "facts": { "hostname": "of-dhcp" },
+            },
+            "origins": [
+                {
+                    "key": "motd",
+                    "value": "a\nb",
+                    "set-by": { "layer": "operator", "by": "uid 0", "at": "2026-11-23T01:02:03Z" },
+                },
+                { "key": "facts.hostname", "value": "of-dhcp", "set-by": { "layer": "fact", "name": "kernel" } },
+            ],
         });
         let mut all: Shown = serde_json::from_value(document).unwrap();
         let text = shown(&all).unwrap();
         assert!(text.contains("# uid 0 at 2026-11-23T01:02:03Z\n"), "{text}");
+        assert!(text.contains("\n# facts.hostname = \"of-dhcp\"  # the fact kernel\n"), "{text}");
         let read = rocketos_settings::userdata::parse(text.as_bytes()).unwrap();
         assert_eq!(read.tree.to_value(), json!({ "motd": "a\nb" }));
         all.origins = None;
-        let read = rocketos_settings::userdata::parse(shown(&all).unwrap().as_bytes()).unwrap();
+        let text = shown(&all).unwrap();
+        assert!(text.contains("# fact: facts.hostname = \"of-dhcp\"\n"), "{text}");
+        let read = rocketos_settings::userdata::parse(text.as_bytes()).unwrap();
+        all.settings.remove("facts");
         assert_eq!(read.tree.to_value(), Value::Object(all.settings));
     }
 }

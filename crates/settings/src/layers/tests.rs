@@ -185,3 +185,22 @@ fn as_much_as_there_may_be_is_judged_in_a_moment() {
     let error = problems(&[("fact", json!({"motd": one})), ("user", json!({"pki": {"a": {"data": other}}}))]);
     assert!(error.contains("settings have at most"), "{error}");
 }
+
+#[test]
+fn nobody_sets_a_fact() {
+    let name = json!({"facts": {"hostname": "a"}});
+    for who in ["user", ""] {
+        let told = problems(&[("fact", name.clone()), (who, json!({"facts": {"hostname": "b"}}))]);
+        assert!(told.starts_with("facts.hostname, set by ") && told.contains("nobody sets it"), "{told}");
+    }
+    let files = root(&[("usr/lib/rocketos/settings.d/10-a.toml", "[settings]\nfacts.hostname = 'b'\n")]);
+    let told = Layers::of_image(files.path()).unwrap().resolve().unwrap_err().to_string();
+    assert!(told.contains("10-a.toml") && told.contains("nobody sets it"), "{told}");
+    let effective = resolved(&[("fact", name), ("", json!({"network": {"hostname": "b"}}))]).unwrap();
+    let [fact, own] = &effective.shown(None)[..] else { panic!("{effective:?}") };
+    assert_eq!((fact.value.as_str(), &fact.set_by, own.value.as_str()), (Some("a"), &by("fact"), Some("b")));
+    // A node's own name is that of settings: what the network calls it is in no file.
+    let facts = crate::render::Facts::default();
+    let only = resolved(&[("fact", json!({"facts": {"hostname": "a", "addresses": ["192.0.2.7"]}}))]).unwrap();
+    assert!(crate::render::render(&only.settings, &facts).all().is_empty());
+}
