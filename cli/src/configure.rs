@@ -24,6 +24,7 @@ mod engine;
 mod error;
 mod facts;
 mod handed_in;
+mod lockdown;
 mod place;
 mod receipt;
 mod services;

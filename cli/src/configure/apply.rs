@@ -108,7 +108,9 @@ impl<'a> Ready<'a> {
             (Action::RestartContainer(unit) | Action::RestartHostContainer(unit), When::Boot) => {
                 Some(Order::StartLater(unit))
             }
-            (action @ (Action::SetHostname | Action::ReloadManager), _) => Some(Order::Do(action)),
+            (action @ (Action::SetHostname | Action::ReloadManager | Action::RaiseLockdown), _) => {
+                Some(Order::Do(action))
+            }
             (_, When::Boot) => None,
             (action, When::Running) => Some(Order::Do(action)),
         });

@@ -34,6 +34,7 @@ impl Order {
             Self::Do(Action::Nothing) => ("nothing", None),
             Self::Do(Action::SetHostname) => ("set-hostname", None),
             Self::Do(Action::ReloadManager) => ("reload-manager", None),
+            Self::Do(Action::RaiseLockdown) => ("raise-lockdown", None),
             Self::Do(Action::Reload(unit)) => ("reload", Some(unit)),
             Self::Do(
                 Action::Restart(unit)

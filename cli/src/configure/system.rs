@@ -11,10 +11,10 @@ use rocketos_firewall::{Declaration, Declared, Opening, load};
 use rocketos_settings::{
     bootstrap,
     plan::Plan,
-    render::{Action, Files, Service},
+    render::{Action, Files, LOCKDOWN, Service},
 };
 
-use super::{Complaint, Order, Services, Told};
+use super::{Complaint, Order, Services, Told, lockdown};
 use crate::{
     adapters::{
         journalctl, nft, quadlet,
@@ -78,6 +78,12 @@ impl System {
 impl Services for System {
     fn check(&self, folder: &Path, fresh: &Files, plan: &Plan) -> Result<(), Complaint> {
         self.check_firewall(fresh, plan)?;
+        if plan.write.iter().any(|path| path == LOCKDOWN)
+            && let Some(file) = fresh.all().get(LOCKDOWN)
+        {
+            let told = |said| Complaint { by: "the kernel".to_owned(), said };
+            lockdown::check(&self.root, &file.bytes).map_err(told)?;
+        }
         if plan.write.iter().any(|path| path.starts_with(QUADLETS)) {
             let told = |said| Complaint { by: "podman's quadlet".to_owned(), said };
             return quadlet::check(&folder.join(QUADLETS)).map_err(|error| told(exit::chain(&error)))?.map_err(told);
@@ -89,6 +95,7 @@ impl Services for System {
         match order {
             Order::Do(Action::Nothing) => Ok(Told::Done),
             Order::Do(Action::SetHostname) => self.set_hostname(),
+            Order::Do(Action::RaiseLockdown) => lockdown::raise(&self.root),
             Order::Do(Action::ReloadManager) => have(&["daemon-reload"], None).map(|()| Told::Done),
             Order::Do(Action::Reload(unit)) => if_it_runs(unit, "reload"),
             Order::Do(Action::RestartRunning(unit)) => if_it_runs(unit, "restart"),

@@ -32,6 +32,8 @@ const PUBLIC: u32 = 0o644;
 /// Files with secrets.
 const PRIVATE: u32 = 0o600;
 
+/// The file, below the root, with how much root may do to the kernel: one of the kernel's own words.
+pub const LOCKDOWN: &str = "etc/rocketos/lockdown";
 /// What stands before names that people choose, where they name units and checks: none takes the place of the image's own.
 const OWN: &str = "settings-";
 
@@ -63,6 +65,8 @@ pub enum Service {
     Container(String),
     /// A container of the host, by its name.
     HostContainer(String),
+    /// How much root may do to the kernel. It cannot be taken back, so it is told when all others have done what they were told.
+    Lockdown,
 }
 
 /// How a service is told.
@@ -74,6 +78,8 @@ pub enum Action {
     SetHostname,
     /// The service manager reads its configuration and all units anew.
     ReloadManager,
+    /// The kernel is locked down as [`LOCKDOWN`] has it, where that is more than before.
+    RaiseLockdown,
     /// A unit that runs reloads.
     Reload(String),
     /// A unit is started anew, whether it ran or not.
@@ -114,6 +120,7 @@ impl Service {
             Self::Time => restart_running("systemd-timesyncd.service"),
             Self::Nobody => Action::Nothing,
             Self::Container(name) => Action::RestartContainer(format!("{OWN}{name}.service")),
+            Self::Lockdown => Action::RaiseLockdown,
             Self::HostContainer(name) => Action::RestartHostContainer(host_containers::unit(name)),
         }
     }

@@ -11,7 +11,8 @@ use super::{
 group! {
     /// The kernel.
     pub struct Kernel {
-        /// How much root may do to the running kernel. It only rises: the image's command line has `integrity`.
+        /// How much root may do to the running kernel. It only rises, and stays until the next boot: the image's command line has
+        /// `integrity`.
         pub lockdown: Option<Lockdown>,
         /// Kernel parameters by name, such as `"vm.max_map_count" = "262144"`; the value is a text.
         #[schemars(extend("maxProperties" = limits::SYSCTLS))]
@@ -31,6 +32,20 @@ word! {
         Integrity,
         /// Not change it, nor read what it keeps.
         Confidentiality,
+    }
+}
+
+impl Lockdown {
+    /// From what forbids least to what forbids most.
+    pub const ALL: [Self; 3] = [Self::None, Self::Integrity, Self::Confidentiality];
+
+    /// The kernel's word for it, and that of settings.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Integrity => "integrity",
+            Self::Confidentiality => "confidentiality",
+        }
     }
 }
 

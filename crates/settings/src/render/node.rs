@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use serde::Serialize;
 
-use super::{Files, OWN, Service};
+use super::{Files, LOCKDOWN, OWN, Service};
 use crate::{
     Settings,
     model::{CheckKind, CheckLevel, HealthCheck, UpdateMode, value::Name},
@@ -38,6 +38,9 @@ fn kernel(settings: &Settings, files: &mut Files) {
     if !kernel.sysctl.is_empty() {
         let lines: String = kernel.sysctl.iter().map(|(name, value)| format!("{name} = {value}\n")).collect();
         files.put("etc/sysctl.d/90-settings.conf", Service::Parameters, lines);
+    }
+    if let Some(lockdown) = kernel.lockdown {
+        files.put(LOCKDOWN, Service::Lockdown, format!("{}\n", lockdown.word()));
     }
     let (mut load, mut never) = (String::new(), String::new());
     for (name, module) in &kernel.modules {

@@ -165,6 +165,7 @@ fn an_unchanged_file_tells_nobody() {
         Service::Container("web".to_owned()),
         Service::HostContainer("admin".to_owned()),
         Service::HostContainer("control".to_owned()),
+        Service::Lockdown,
     ];
     assert_eq!(all, expected);
     assert_eq!(affected(&before, &none), expected);
@@ -174,6 +175,7 @@ fn an_unchanged_file_tells_nobody() {
     assert_eq!(changed("node-1", "node-2"), [Service::Hostname]);
     assert_eq!(changed("web:1", "web:2"), [Service::Manager, Service::Container("web".to_owned())]);
     assert_eq!(changed("9000", "1500"), [Service::Network]);
+    assert_eq!(changed("confidentiality", "integrity"), [Service::Lockdown]);
     assert_eq!(changed("admin:v1", "admin:v2"), [Service::Manager, Service::HostContainer("admin".to_owned())]);
     assert_eq!(changed("eyJzc2giOiB7fX0K", "e30K"), [Service::Manager, Service::HostContainer("admin".to_owned())]);
 }
