@@ -446,6 +446,8 @@ pub enum Internal {
     Stranded,
     /// Look for something newer, and do with it what update.toml says.
     Update,
+    /// Tell whom settings name how this node is.
+    Metrics,
     /// Mend the ESP where a power cut left it mounted.
     CheckEsp,
     /// Load the host's firewall.

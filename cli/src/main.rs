@@ -22,6 +22,7 @@ mod keys;
 mod loader;
 #[cfg(test)]
 mod machine;
+mod metrics;
 mod output;
 mod publisher;
 mod pull;

@@ -89,7 +89,8 @@ impl Schedule {
         Self::read(Path::new("/"))
     }
 
-    fn read(root: &Path) -> anyhow::Result<Self> {
+    /// That of a node below a root.
+    pub fn read(root: &Path) -> anyhow::Result<Self> {
         let schedule: Self =
             config::read(root, NAME)?.try_into().context("reading when this node updates itself (update.toml)")?;
         ensure!(schedule.windows.len() <= window::WINDOWS, "update.toml has more than {} windows", window::WINDOWS);

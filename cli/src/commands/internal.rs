@@ -11,7 +11,7 @@ use crate::{
     adapters::{fsck, systemctl},
     args::{HostContainer, Internal, Progress},
     automatic::{self, Looked},
-    bootstrap, configure, firewall, health, host_containers,
+    bootstrap, configure, firewall, health, host_containers, metrics,
     output::Reporter,
 };
 
@@ -24,6 +24,7 @@ pub fn run(verb: &Internal) -> anyhow::Result<()> {
         Internal::Deadline => health::deadline(),
         Internal::Stranded => health::stranded(),
         Internal::Update => update(),
+        Internal::Metrics => metrics::tell(),
         Internal::Api => crate::api::serve(),
         Internal::Serve => crate::updater::serve(),
         Internal::WatchVerity => crate::watch::run(),

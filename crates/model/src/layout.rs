@@ -166,6 +166,8 @@ pub mod node {
     pub const MENDED: &str = "/run/rocketos/mended";
     /// Providers of user data that wait for the network, one a line; there where there are some.
     pub const USER_DATA_WAITS: &str = "/run/rocketos/user-data-waits";
+    /// There once somebody was told that this boot is complete.
+    pub const BOOT_TOLD: &str = "/run/rocketos/boot-told";
     /// There where the next scrub has to begin at the beginning.
     pub const SCRUB_ANEW: &str = "/run/rocketos/scrub-anew";
     /// What applying settings came to, and whose turn it is.

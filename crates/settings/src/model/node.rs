@@ -165,9 +165,9 @@ word! {
 group! {
     /// What the node tells of itself.
     pub struct Metrics {
-        /// It tells. False where absent.
+        /// It tells, in Bottlerocket's words: that its boot is complete, and every six hours whether units run. False where absent.
         pub send_metrics: Option<bool>,
-        /// Whom it tells.
+        /// Whom it tells: `https://…`.
         pub metrics_url: Option<HttpUrl>,
         /// Units whose state it tells.
         #[schemars(extend("maxItems" = limits::UNITS))]

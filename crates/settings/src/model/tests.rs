@@ -240,6 +240,10 @@ fn says_what_is_wrong_across_keys() {
         ("health.checks.a = { level = 'wanted', kind = 'default-route', timeout = '2h' }", "more than an hour"),
         ("health.checks.a = { level = 'wanted', kind = 'default-route', after = ['a'] }", "after itself"),
         ("metrics.send-metrics = true", "whom is the node to tell"),
+        (
+            "metrics.metrics-url = 'http://a.example'",
+            "metrics.metrics-url: what a node tells of itself goes over https",
+        ),
     ] {
         let found = problems(text);
         assert!(found.contains(says), "{text}\n{found}");

@@ -20,6 +20,7 @@ pub(super) fn render(settings: &Settings, files: &mut Files) {
     kernel(settings, files);
     updates(settings, files);
     health(settings, files);
+    metrics(settings, files);
     for (path, file) in &settings.raw {
         let service = match path.as_str().split('/').next() {
             Some("sysctl.d") => Service::Parameters,
@@ -119,6 +120,25 @@ fn updates(settings: &Settings, files: &mut Files) {
     };
     if file != UpdateFile::default() {
         files.put("etc/rocketos/update.toml.d/90-settings.toml", Service::Nobody, toml(&file));
+    }
+}
+
+/// `metrics.toml`, as `rocketctl` reads it.
+#[derive(Serialize)]
+struct MetricsFile {
+    url: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    services: Vec<String>,
+}
+
+fn metrics(settings: &Settings, files: &mut Files) {
+    let metrics = &settings.metrics;
+    if metrics.send_metrics == Some(true)
+        && let Some(url) = &metrics.metrics_url
+    {
+        let services = metrics.service_checks.iter().flatten().map(ToString::to_string).collect();
+        let file = MetricsFile { url: url.to_string(), services };
+        files.put("etc/rocketos/metrics.toml.d/90-settings.toml", Service::Nobody, toml(&file));
     }
 }
 

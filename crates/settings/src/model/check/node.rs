@@ -64,6 +64,9 @@ pub(super) fn check(settings: &Settings, found: &mut Found) {
     if settings.metrics.send_metrics == Some(true) && settings.metrics.metrics_url.is_none() {
         found.at(&[&"metrics", &"send-metrics"], "whom is the node to tell? Set metrics.metrics-url");
     }
+    if settings.metrics.metrics_url.as_ref().is_some_and(|url| !url.as_str().starts_with("https://")) {
+        found.at(&[&"metrics", &"metrics-url"], "what a node tells of itself goes over https:// alone");
+    }
     for (path, file) in &settings.raw {
         if file.content.is_none() {
             found.at(&[&"raw", path, &"content"], "a file says something");
