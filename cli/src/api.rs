@@ -7,6 +7,7 @@ mod client;
 mod exec;
 mod node;
 mod permit;
+mod talk;
 
 use std::{os::fd::AsFd as _, os::unix::net::UnixListener, path::Path, sync::Arc};
 

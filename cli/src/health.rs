@@ -73,7 +73,7 @@ fn inside(container: &str, command: &[String]) -> Result<Unit, String> {
     let settings = Engine::open().and_then(|engine| engine.settings()).map_err(|error| exit::causes(&error))?;
     let unit =
         program_in(&settings, container, "check", &format!("Health check of host container {container}"), command);
-    let unit = unit.map(Unit::apart);
+    let unit = unit.map(|(unit, _)| unit.apart());
     unit.ok_or_else(|| format!("settings have no host container '{container}' that is enabled"))
 }
 

@@ -28,6 +28,7 @@ mod publisher;
 mod pull;
 mod report;
 mod scrub;
+mod terminal;
 mod trust;
 mod updater;
 mod user_data;

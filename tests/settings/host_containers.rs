@@ -100,6 +100,12 @@ impl Node {
         let wanted = format!("word\nsettings\n{}", domain.trim());
         let found = output.stdout.replace('\0', "");
         ensure!(found.trim() == wanted && complaints == "no", "it said {found} and {complaints}, not {wanted}");
+        // A terminal of its own, which signals come from, and which has a size.
+        let at = "test -t 2 && : < /dev/tty && /bin/busybox stty size && echo $TERM && exit 3";
+        let exec = format!("TERM=vt220 rocketctl exec --tty {NAME} -- /bin/busybox sh -c '{at}' < /dev/null");
+        let output = self.guest.run(&exec, BOOT)?;
+        let said = output.stdout.replace('\r', "");
+        ensure!(output.status == 3 && said.trim() == "24 80\nvt220", "it ended with {}: {said}", output.status);
         let limit = format!("rocketctl exec {NAME} -- /bin/busybox sleep 1000 & sleep 10; kill -KILL $!; sleep 15;");
         let left = self
             .guest

@@ -1,6 +1,7 @@
 //! `systemd-run`: programs that are none of ours, each in a unit of its own, with neither our rights nor our fences.
 
 use std::{
+    os::fd::OwnedFd,
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
     thread,
@@ -84,7 +85,9 @@ impl Unit {
     pub fn arguments(&self) -> Vec<String> {
         let options = ["--quiet", "--collect", "--wait", "--service-type=exec"].map(str::to_owned);
         let pipe = (self.streams == Streams::Here).then(|| "--pipe".to_owned());
-        let own = [format!("--unit={}", self.name), format!("--description={}", self.description)];
+        // It asks nobody, whatever its standard input is.
+        let asks = "--no-ask-password".to_owned();
+        let own = [format!("--unit={}", self.name), format!("--description={}", self.description), asks];
         let properties = self.properties.iter().map(|property| format!("--property={property}"));
         let literally = self.literally.then(|| "--expand-environment=no".to_owned());
         let told = options.into_iter().chain(pipe).chain(own).chain(literally).chain(properties);
@@ -95,6 +98,17 @@ impl Unit {
     pub fn start(&self) -> anyhow::Result<Child> {
         let mut command = Command::new("systemd-run");
         command.args(self.arguments()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().context("starting systemd-run")
+    }
+
+    /// The same with one terminal for all three, which systemd makes the program's own (systemd.exec(5), `StandardInput=fd`).
+    pub fn start_at(&self, terminal: OwnedFd) -> anyhow::Result<Child> {
+        let other = || terminal.try_clone().context("handing the terminal over");
+        let (input, output) = (other()?, other()?);
+        let mut command = Command::new("systemd-run");
+        command.args(self.arguments()).stdin(input).stdout(output).stderr(terminal);
+        // Its own would be handed on over the unit's.
+        command.env_remove("TERM");
         command.spawn().context("starting systemd-run")
     }
 

@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use rocketos_api::{
     Kind, Node, Problem,
     node::{Change, Hear, How, Started},
-    wire::{Changed, HostImage, HostUnit, Locked, Past, Receipt, Running, Standing, Step},
+    wire::{Changed, HostImage, HostUnit, Locked, Past, Receipt, Running, Standing, Step, Terminal},
 };
 use rocketos_health::Report;
 use serde::{Serialize, de::DeserializeOwned};
@@ -130,8 +130,14 @@ impl Node for ThisNode {
         report::logs::take(self).map_err(of_error)
     }
 
-    fn exec(&self, container: &str, command: &[String], by: &str) -> Result<Started, Problem> {
-        exec::start(&self.engine()?.settings().map_err(of_engine)?, container, command, by)
+    fn exec(
+        &self,
+        container: &str,
+        command: &[String],
+        terminal: Option<&Terminal>,
+        by: &str,
+    ) -> Result<Started, Problem> {
+        exec::start(&self.engine()?.settings().map_err(of_engine)?, container, command, terminal, by)
     }
 
     fn update(&self, step: Step, hear: Hear<'_>) -> Result<Value, Problem> {

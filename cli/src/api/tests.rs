@@ -150,8 +150,8 @@ fn a_report_has_the_settings_and_no_secret_of_them() {
 fn a_program_is_started_in_no_container_but_one_that_runs() {
     let node = Served::start();
     let started = |container: &str| {
-        let command = ["/tool".to_owned()];
-        let error = node.client().exec(container, &command, std::io::empty(), &mut Vec::new(), &mut Vec::new());
+        let asked = wire::Exec { command: vec!["/tool".to_owned()], terminal: None };
+        let error = node.client().exec(container, &asked, std::io::empty(), &mut Vec::new(), &mut Vec::new());
         problem(&error.unwrap_err()).kind
     };
     assert_eq!(started("admin"), Kind::NotFound);

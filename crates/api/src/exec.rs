@@ -5,7 +5,7 @@
 //!                                                |  who asked leaves, or the service is told to end: the program is stopped
 //! ```
 
-use std::{future::Future, io, os::fd::OwnedFd, sync::Arc, time::Duration};
+use std::{future::Future, io, sync::Arc, time::Duration};
 
 use axum::{
     body::Body as Bytes,
@@ -15,9 +15,10 @@ use axum::{
 };
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
+use rustix::io::ioctl_fionbio;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf, split},
-    net::unix::pipe,
+    net::unix::pipe::{Receiver, Sender},
     sync::{Mutex, OwnedSemaphorePermit},
     time::{sleep, timeout},
 };
@@ -26,9 +27,10 @@ use crate::{
     Kind, Problem,
     frames::{FRAME_BYTES, Frame, PROTOCOL},
     limits,
-    node::Started,
+    node::{Ends, Started},
     operations::{self, Operation},
     router::{Caller, Serving, asked},
+    terminal::Terminal,
     wire,
 };
 
@@ -49,14 +51,16 @@ pub(crate) async fn answer(
         .ok_or_else(|| Problem::new(Kind::Malformed, format!("say Connection: Upgrade and Upgrade: {PROTOCOL}")))?;
     let asked = asked(operation, serving, caller, request).await?;
     let operations::Nothing {} = asked.query()?;
-    let wire::Exec { command } = asked.body()?;
+    let wire::Exec { command, terminal } = asked.body()?;
     check(&command)?;
+    terminal.as_ref().map_or(Ok(()), check_terminal)?;
     let name = asked.parameter("container").to_owned();
     let place = Arc::clone(&serving.programs).try_acquire_owned();
     let place = place.map_err(|_| {
         Problem::new(Kind::TooMany, format!("{} programs run in host containers already", limits::PROGRAMS))
     })?;
-    let start = tokio::task::spawn_blocking(move || asked.shared.node.exec(&name, &command, &asked.who));
+    let start = move || asked.shared.node.exec(&name, &command, terminal.as_ref(), &asked.who);
+    let start = tokio::task::spawn_blocking(start);
     let started = start.await.map_err(|_| Problem::new(Kind::Failed, "the service has a defect"))??;
     let (ends, live) = (serving.ends.clone(), Arc::clone(&serving.live));
     tokio::spawn(async move {
@@ -93,24 +97,42 @@ fn check(command: &[String]) -> Result<(), Problem> {
     }
 }
 
+fn check_terminal(terminal: &wire::Terminal) -> Result<(), Problem> {
+    let wire::Terminal { term, window } = terminal;
+    let sound = (1..=limits::TERM_BYTES).contains(&term.len())
+        && term.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.+".contains(&byte))
+        && window.columns > 0
+        && window.rows > 0;
+    match sound {
+        true => Ok(()),
+        false => Err(Problem::new(
+            Kind::Malformed,
+            format!(
+                "a terminal has a name of at most {} letters, digits, '-', '_', '.' and '+', and a window with columns and rows",
+                limits::TERM_BYTES
+            ),
+        )),
+    }
+}
+
 type Connection = TokioIo<Upgraded>;
 type Out = Mutex<WriteHalf<Connection>>;
 
 /// Passes on what is said, until the program has ended or nobody wants it any more.
 async fn converse(becomes: OnUpgrade, started: Started, told: impl Future<Output = ()>, place: OwnedSemaphorePermit) {
-    let Started { stdin, stdout, stderr, program } = started;
+    let Started { ends, program } = started;
     let waits = Arc::clone(&program);
     let mut ended = tokio::task::spawn_blocking(move || waits.wait());
-    if let Ok(upgraded) = becomes.await {
+    if let (Ok(upgraded), Ok((input, output, error))) = (becomes.await, taken(ends)) {
         let (from, to) = split(TokioIo::new(upgraded));
         let to = Mutex::new(to);
         let comes_to_end = async {
-            tokio::join!(pump(stdout, &to, Frame::Output), pump(stderr, &to, Frame::Error));
+            tokio::join!(pump(Some(output), &to, Frame::Output), pump(error, &to, Frame::Error));
             (&mut ended).await
         };
         let came_to = tokio::select! {
             came_to = comes_to_end => Some(came_to),
-            () = listen(from, stdin) => None,
+            () = listen(from, input) => None,
             () = beat(&to) => None,
             () = told => None,
         };
@@ -132,9 +154,33 @@ async fn converse(becomes: OnUpgrade, started: Started, told: impl Future<Output
     drop(place);
 }
 
+/// Where a program hears who asked.
+struct Hears {
+    /// None once it hears no more.
+    input: Option<Sender>,
+    terminal: Option<Terminal>,
+}
+
+/// Where it hears, where it speaks, and where it complains, if that is elsewhere.
+fn taken(ends: Ends) -> io::Result<(Hears, Receiver, Option<Receiver>)> {
+    match ends {
+        Ends::Pipes { stdin, stdout, stderr } => {
+            let hears = Hears { input: Some(Sender::from_owned_fd(stdin)?), terminal: None };
+            Ok((hears, Receiver::from_owned_fd(stdout)?, Some(Receiver::from_owned_fd(stderr)?)))
+        }
+        Ends::Terminal(ours) => {
+            // No pipe, but waited for as one. Where all have left it, reading fails (tty_ioctl(4), EIO), after all that was said.
+            ioctl_fionbio(&ours, true)?;
+            let output = Receiver::from_owned_fd_unchecked(ours.try_clone()?)?;
+            let input = Sender::from_owned_fd_unchecked(ours.try_clone()?)?;
+            Ok((Hears { input: Some(input), terminal: Some(Terminal(ours)) }, output, None))
+        }
+    }
+}
+
 /// What a program says, to who asked; returns at its end.
-async fn pump(from: OwnedFd, to: &Out, frame: fn(Vec<u8>) -> Frame) {
-    let Ok(mut from) = pipe::Receiver::from_owned_fd(from) else { return };
+async fn pump(from: Option<Receiver>, to: &Out, frame: fn(Vec<u8>) -> Frame) {
+    let Some(mut from) = from else { return };
     let mut bytes = vec![0; FRAME_BYTES];
     while let Ok(read @ 1..) = from.read(&mut bytes).await {
         if frame(bytes[..read].to_vec()).write(&mut *to.lock().await).await.is_err() {
@@ -144,19 +190,30 @@ async fn pump(from: OwnedFd, to: &Out, frame: fn(Vec<u8>) -> Frame) {
 }
 
 /// What who asked says, to the program; returns when they left.
-async fn listen(mut from: ReadHalf<Connection>, to: OwnedFd) {
-    let mut to = pipe::Sender::from_owned_fd(to).ok();
-    // Whatever else is said is no word of this protocol, and ends it.
-    while let Ok(Some(Frame::Input(bytes))) = Frame::read(&mut from).await {
-        let over = match &mut to {
-            Some(_) if bytes.is_empty() => true,
-            // A program that reads no more is not told more.
-            Some(to) => to.write_all(&bytes).await.is_err(),
-            None => false,
+async fn listen(mut from: ReadHalf<Connection>, Hears { mut input, terminal }: Hears) {
+    loop {
+        let over = match (Frame::read(&mut from).await, &terminal) {
+            (Ok(Some(Frame::Input(bytes))), None) if bytes.is_empty() => true,
+            (Ok(Some(Frame::Input(bytes))), Some(terminal)) if bytes.is_empty() => match terminal.end_of_file() {
+                Ok(byte) => is_deaf(&mut input, &[byte]).await,
+                Err(_) => true,
+            },
+            (Ok(Some(Frame::Input(bytes))), _) => is_deaf(&mut input, &bytes).await,
+            (Ok(Some(Frame::Window(window))), Some(terminal)) => terminal.resize(window).is_err(),
+            // Whatever else is said is no word of this protocol, and ends it.
+            _ => return,
         };
         if over {
-            to = None;
+            input = None;
         }
+    }
+}
+
+/// Tells a program; one that reads no more is not told more.
+async fn is_deaf(input: &mut Option<Sender>, bytes: &[u8]) -> bool {
+    match input {
+        Some(input) => input.write_all(bytes).await.is_err(),
+        None => true,
     }
 }
 

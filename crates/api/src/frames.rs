@@ -4,6 +4,7 @@
 //! frame = kind (1 byte), length (4 bytes, the highest first), so many bytes
 //!
 //! to the program    i  its standard input; of no length: that is all
+//!                   w  the size of its terminal's window: columns and rows, 2 bytes each, the highest first
 //! from it           o  its standard output; of no length: the service looks whether somebody is still there
 //!                   e  its standard error
 //!                   x  that it ended, with which code: 4 bytes, the highest first; the last frame
@@ -14,7 +15,7 @@ use std::io;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
-use crate::Problem;
+use crate::{Problem, wire::Window};
 
 /// What a connection becomes, as `Upgrade` names it (RFC 9110, 7.8).
 pub const PROTOCOL: &str = "rocketos-exec";
@@ -26,6 +27,8 @@ pub const FRAME_BYTES: usize = 64 << 10;
 pub enum Frame {
     /// For standard input; empty at its end.
     Input(Vec<u8>),
+    /// The window of its terminal has this size.
+    Window(Window),
     /// From standard output.
     Output(Vec<u8>),
     /// From standard error.
@@ -53,10 +56,14 @@ impl Frame {
         }
         let mut bytes = vec![0; length];
         from.read_exact(&mut bytes).await?;
-        Ok(Some(match (kind, bytes.as_slice().try_into()) {
+        let four: Result<[u8; 4], _> = bytes.as_slice().try_into();
+        Ok(Some(match (kind, four) {
             (b'i', _) => Self::Input(bytes),
             (b'o', _) => Self::Output(bytes),
             (b'e', _) => Self::Error(bytes),
+            (b'w', Ok([a, b, c, d])) => {
+                Self::Window(Window { columns: u16::from_be_bytes([a, b]), rows: u16::from_be_bytes([c, d]) })
+            }
             (b'x', Ok(code)) => Self::Ended(i32::from_be_bytes(code)),
             (b'p', _) => Self::Failed(serde_json::from_slice(&bytes)?),
             _ => return wrong("there is no such frame"),
@@ -72,6 +79,10 @@ impl Frame {
             Self::Input(bytes) => (b'i', bytes),
             Self::Output(bytes) => (b'o', bytes),
             Self::Error(bytes) => (b'e', bytes),
+            Self::Window(Window { columns, rows }) => {
+                let size = u32::from(*columns) << 16 | u32::from(*rows);
+                return one(to, b'w', &size.to_be_bytes()).await;
+            }
             Self::Ended(code) => return one(to, b'x', &code.to_be_bytes()).await,
             Self::Failed(problem) => {
                 let mut problem = problem.clone();
@@ -114,6 +125,7 @@ mod tests {
         let frames = [
             Frame::Input(b"in\0".to_vec()),
             Frame::Input(Vec::new()),
+            Frame::Window(Window { columns: 300, rows: 2 }),
             Frame::Output(vec![7; FRAME_BYTES]),
             Frame::Error(Vec::new()),
             Frame::Ended(-1),
@@ -141,9 +153,15 @@ mod tests {
     #[test]
     fn what_is_no_frame_is_refused() {
         runtime().block_on(async {
-            for bytes in
-                [&b"z\0\0\0\0"[..], b"o\0\x01\0\x01", b"o\0\0\0\x02a", b"o\0", b"x\0\0\0\x01a", b"p\0\0\0\x01{"]
-            {
+            for bytes in [
+                &b"z\0\0\0\0"[..],
+                b"o\0\x01\0\x01",
+                b"o\0\0\0\x02a",
+                b"o\0",
+                b"x\0\0\0\x01a",
+                b"w\0\0\0\x01a",
+                b"p\0\0\0\x01{",
+            ] {
                 assert!(Frame::read(&mut &bytes[..]).await.is_err(), "{bytes:?}");
             }
         });

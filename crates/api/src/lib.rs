@@ -24,6 +24,7 @@ mod patient;
 mod problem;
 mod router;
 mod service;
+mod terminal;
 mod transactions;
 pub mod wire;
 

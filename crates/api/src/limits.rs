@@ -31,6 +31,8 @@ pub const PROGRAMS: usize = 16;
 pub const WORDS: usize = 256;
 /// Bytes of them together.
 pub const COMMAND_BYTES: usize = 64 << 10;
+/// Bytes of what a terminal is called.
+pub const TERM_BYTES: usize = 64;
 
 /// How long the service waits, and for what.
 #[derive(Debug, Clone, Copy)]

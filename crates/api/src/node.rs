@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::{
     Problem,
-    wire::{Changed, Locked, Past, Receipt, Running, Standing, Step},
+    wire::{Changed, Locked, Past, Receipt, Running, Standing, Step, Terminal},
 };
 
 /// Who changes settings, why, and how far.
@@ -68,8 +68,15 @@ pub trait Node: Send + Sync + 'static {
     fn host_containers(&self) -> Result<Running, Problem>;
     /// What the node has to say of itself, without secrets: a tar archive, deflated.
     fn logs(&self) -> Result<Vec<u8>, Problem>;
-    /// Starts a program in a host container that runs, as the user and with the variables of its image.
-    fn exec(&self, container: &str, command: &[String], by: &str) -> Result<Started, Problem>;
+    /// Starts a program in a host container that runs, as the user and with the variables of its image; with a terminal of its own, where
+    /// one is asked for.
+    fn exec(
+        &self,
+        container: &str,
+        command: &[String],
+        terminal: Option<&Terminal>,
+        by: &str,
+    ) -> Result<Started, Problem>;
     /// A step of an update, and what it came to.
     fn update(&self, step: Step, hear: Hear<'_>) -> Result<Value, Problem>;
     /// Boots the previous deployment next, or the one whose id begins so.
@@ -80,14 +87,25 @@ pub trait Node: Send + Sync + 'static {
 
 /// A program that was started for somebody.
 pub struct Started {
-    /// The writing end of a pipe to its standard input.
-    pub stdin: OwnedFd,
-    /// The reading end of one from its standard output.
-    pub stdout: OwnedFd,
-    /// The same of its standard error.
-    pub stderr: OwnedFd,
+    /// What it reads from and writes to.
+    pub ends: Ends,
     /// The program.
     pub program: Arc<dyn Program>,
+}
+
+/// The other ends of what a program reads from and writes to. Nobody else has them.
+pub enum Ends {
+    /// Of pipes.
+    Pipes {
+        /// The writing end of one to its standard input.
+        stdin: OwnedFd,
+        /// The reading end of one from its standard output.
+        stdout: OwnedFd,
+        /// The same of its standard error.
+        stderr: OwnedFd,
+    },
+    /// Of a pseudo terminal, which is all three.
+    Terminal(OwnedFd),
 }
 
 /// A program that runs.

@@ -2,13 +2,15 @@
 //!
 //! What comes in is read strictly: a name that is not known is an error. What goes out may get more names.
 
+mod program;
+
 use chrono::{DateTime, Utc};
 use rocketos_settings::{Key, Problem as Wrong, SetBy};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::limits::WORDS;
+pub use program::{Exec, Terminal, Window};
 
 /// Where settings are from that are in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -390,15 +392,6 @@ pub type Running = std::collections::BTreeMap<String, (Option<HostImage>, Option
 pub struct HostContainers {
     /// By name.
     pub containers: Vec<HostContainer>,
-}
-
-/// A program that is to be started.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Exec {
-    /// The program, as the container's own root has it, and its arguments; no shell reads them.
-    #[schemars(extend("minItems" = 1, "maxItems" = WORDS))]
-    pub command: Vec<String>,
 }
 
 /// A step of an update.

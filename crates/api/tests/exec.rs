@@ -15,8 +15,9 @@ use std::{
 use rocketos_api::{
     frames::{FRAME_BYTES, Frame, PROTOCOL},
     limits,
+    wire::Window,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use support::{Lets, QUICK, Served};
 use tokio::runtime::Runtime;
 
@@ -30,7 +31,11 @@ struct Program {
 }
 
 fn request(container: &str, command: &[&str], upgrade: &str) -> Vec<u8> {
-    let body = json!({ "command": command }).to_string();
+    asking(container, &json!({ "command": command }), upgrade)
+}
+
+fn asking(container: &str, body: &Value, upgrade: &str) -> Vec<u8> {
+    let body = body.to_string();
     let path = format!("/v1/host-containers/{container}/exec");
     let head = format!("POST {path} HTTP/1.1\r\nHost: a\r\n{upgrade}Content-Type: application/json\r\n");
     format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
@@ -42,8 +47,17 @@ fn upgrade() -> String {
 
 impl Program {
     fn start(node: &Served, command: &[&str]) -> Self {
+        Self::asked(node, &json!({ "command": command }))
+    }
+
+    fn at_a_terminal(node: &Served, command: &[&str]) -> Self {
+        let terminal = json!({ "term": "vt220", "window": { "columns": 91, "rows": 33 } });
+        Self::asked(node, &json!({ "command": command, "terminal": terminal }))
+    }
+
+    fn asked(node: &Served, body: &Value) -> Self {
         let mut stream = UnixStream::connect(node.socket()).unwrap();
-        stream.write_all(&request("admin", command, &upgrade())).unwrap();
+        stream.write_all(&asking("admin", body, &upgrade())).unwrap();
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
@@ -63,6 +77,17 @@ impl Program {
 
     fn say(&mut self, frame: &Frame) {
         self.runtime.block_on(frame.write(&mut self.stream)).unwrap();
+    }
+
+    /// What it says, until it has said this.
+    fn hear(&mut self, awaited: &str) {
+        let mut heard = Vec::new();
+        while !String::from_utf8_lossy(&heard).contains(awaited) {
+            match self.runtime.block_on(Frame::read(&mut self.stream)).unwrap() {
+                Some(Frame::Output(bytes)) => heard.extend(bytes),
+                other => panic!("{other:?} before {awaited}: {}", String::from_utf8_lossy(&heard)),
+            }
+        }
     }
 
     /// Everything until the end: output, error, the last frame.
@@ -102,6 +127,75 @@ fn what_is_said_reaches_the_program_and_what_it_says_and_ends_with_comes_back() 
     let asked = node.desk.asked.lock().unwrap();
     assert!(asked[0].starts_with("uid ") && asked[0].ends_with(": cat"), "{asked:?}");
     assert!(!node.desk.stopped.load(Ordering::Relaxed));
+}
+
+#[test]
+fn a_program_has_the_terminal_that_is_asked_for() {
+    let node = Served::start(Lets::all(), QUICK);
+    // It is its own: /dev/tty is that one, and a signal goes to it when somebody types one.
+    let told = "trap 'stty size; trap - WINCH' WINCH; trap 'echo broken; exit 9' INT; \
+                echo $TERM $(stty size); test -t 2 && : < /dev/tty && echo ready; while :; do sleep 0.1; done";
+    let mut shell = Program::at_a_terminal(&node, &["sh", "-c", told]);
+    shell.hear("vt220 33 91\r\nready");
+    shell.say(&Frame::Window(Window { columns: 200, rows: 50 }));
+    shell.hear("50 200");
+    shell.say(&Frame::Input(b"\x03".to_vec()));
+    let (out, err, last) = shell.end();
+    assert!(String::from_utf8_lossy(&out).contains("broken") && err.is_empty(), "{out:?} {err:?}");
+    assert_eq!(last, Some(Frame::Ended(9)));
+    assert!(!node.desk.stopped.load(Ordering::Relaxed));
+}
+
+#[test]
+fn the_end_of_input_comes_through_a_terminal_and_all_that_is_said_comes_back() {
+    let node = Served::start(Lets::all(), QUICK);
+    let mut cat = Program::at_a_terminal(&node, &["sh", "-c", "cat; seq 20000; exit 3"]);
+    cat.say(&Frame::Input(b"words\n".to_vec()));
+    cat.say(&Frame::Input(Vec::new()));
+    // Whose program reads no more may still change its window.
+    let (out, _, last) = cat.end();
+    let out = String::from_utf8_lossy(&out).into_owned();
+    // Once as what was typed, once as what cat said.
+    assert!(out.starts_with("words\r\nwords\r\n1\r\n2\r\n") && out.ends_with("\n20000\r\n"), "{}", &out[..40]);
+    assert_eq!(last, Some(Frame::Ended(3)));
+}
+
+#[test]
+fn a_window_is_no_word_to_a_program_without_a_terminal() {
+    let node = Served::start(Lets::all(), QUICK);
+    let mut program = Program::start(&node, &["sleep", "1000"]);
+    program.say(&Frame::Window(Window { columns: 80, rows: 24 }));
+    until(|| node.desk.stopped.load(Ordering::Relaxed));
+}
+
+#[test]
+fn a_program_at_a_terminal_ends_with_its_connection() {
+    let node = Served::start(Lets::all(), QUICK);
+    let mut program = Program::at_a_terminal(&node, &["sh", "-c", "echo on; sleep 1000"]);
+    program.hear("on");
+    drop(program);
+    until(|| node.desk.stopped.load(Ordering::Relaxed));
+}
+
+#[test]
+fn a_terminal_that_is_none_starts_nothing() {
+    let node = Served::start(Lets::all(), QUICK);
+    let to = format!("Upgrade: {PROTOCOL}\r\nConnection: close\r\n");
+    let window = json!({ "columns": 80, "rows": 24 });
+    for terminal in [
+        json!({ "term": "", "window": window }),
+        json!({ "term": "xterm\nA=b", "window": window }),
+        json!({ "term": "a".repeat(limits::TERM_BYTES + 1), "window": window }),
+        json!({ "term": "xterm", "window": { "columns": 0, "rows": 24 } }),
+        json!({ "term": "xterm", "window": { "columns": 80, "rows": 65536 } }),
+        json!({ "term": "xterm" }),
+        json!({ "term": "xterm", "window": window, "raw": true }),
+    ] {
+        let body = json!({ "command": ["true"], "terminal": terminal });
+        let kind = node.raw(&asking("admin", &body, &to)).unwrap().kind();
+        assert_eq!(kind, "malformed", "{terminal}");
+    }
+    assert!(node.desk.asked.lock().unwrap().is_empty());
 }
 
 #[test]

@@ -11,12 +11,17 @@ use std::{
     ffi::OsString,
     fs::File,
     io::{self, Read as _},
-    os::unix::process::CommandExt as _,
+    os::{fd::AsFd, unix::process::CommandExt as _},
     path::Path,
     process::{Command, ExitCode},
 };
 
 use rocketos_model::{Process, layout::inside, limits};
+use rustix::{
+    fs::{Uid, fchown},
+    process::ioctl_tiocsctty,
+    termios::isatty,
+};
 
 use user::{User, UserError};
 
@@ -24,6 +29,8 @@ use user::{User, UserError};
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// What of the node's variables a container has too: how the network is left.
 const TAKEN_OVER: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"];
+/// What of them it has where it has a terminal: what that is called.
+const TERM: &str = "TERM";
 /// What systemd calls a program that could not be started (systemd.exec(5), EXIT_EXEC).
 const NOT_STARTED: u8 = 203;
 
@@ -40,6 +47,8 @@ enum EnterError {
     Word,
     #[error("finding the user that the image names")]
     User(#[source] UserError),
+    #[error("having the terminal as its own")]
+    Terminal(#[source] io::Error),
     #[error("starting {program}")]
     Start { program: String, source: io::Error },
 }
@@ -63,6 +72,9 @@ fn enter(root: &Path, instead: impl Iterator<Item = OsString>) -> Result<std::co
     }
     let user = User::find(root, &process.user).map_err(EnterError::User)?;
     let mut command = command(&process, &user).ok_or(EnterError::Nothing)?;
+    if has_terminal(io::stdin(), &user).map_err(EnterError::Terminal)? {
+        command.envs(std::env::var_os(TERM).map(|term| (TERM, term)));
+    }
     let program = command.get_program().to_string_lossy().into_owned();
     Err(EnterError::Start { program, source: command.exec() })
 }
@@ -92,6 +104,19 @@ fn command(process: &Process, user: &User) -> Option<Command> {
     Some(command)
 }
 
+/// Whether standard input is a terminal: then it is the one that signals come from, and its user's.
+fn has_terminal(input: impl AsFd, user: &User) -> io::Result<bool> {
+    if !isatty(&input) {
+        return Ok(false);
+    }
+    // Where systemd has made it so already, the kernel says yes again.
+    ioctl_tiocsctty(&input)?;
+    if user.uid != 0 {
+        fchown(&input, Some(Uid::from_raw(user.uid)), None)?;
+    }
+    Ok(true)
+}
+
 /// A variable's name and value; nothing where it is none.
 fn variable(text: &str) -> Option<(&str, &str)> {
     text.split_once('=').filter(|(name, _)| !name.is_empty())
@@ -101,6 +126,11 @@ fn variable(text: &str) -> Option<(&str, &str)> {
 #[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use std::{ffi::OsStr, fs};
+
+    use rustix::{
+        fs::fstat,
+        pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt},
+    };
 
     use super::*;
 
@@ -120,6 +150,36 @@ mod tests {
             assert_eq!(value(name), Some(OsStr::new(expected)), "{name}");
         }
         assert_eq!(command.get_current_dir(), Some(Path::new("/")));
+    }
+
+    /// Standard input of the test below is a terminal, in a session of its own.
+    #[test]
+    #[ignore = "what the next one starts"]
+    fn has_its_own() {
+        let user = |uid| User { uid, gid: 100, home: "/home/me".to_owned() };
+        // Once more, as after systemd, changes nothing.
+        for uid in [0, 1000] {
+            assert!(has_terminal(io::stdin(), &user(uid)).unwrap());
+        }
+        File::open("/dev/tty").unwrap();
+    }
+
+    #[test]
+    fn a_terminal_becomes_the_programs_own_and_its_users() {
+        let how = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
+        let ours = openpt(how).unwrap();
+        unlockpt(&ours).unwrap();
+        let theirs = ioctl_tiocgptpeer(&ours, how).unwrap();
+        let root = User { uid: 0, gid: 0, home: "/".to_owned() };
+        // Who leads no session has no terminal.
+        has_terminal(&theirs, &root).unwrap_err();
+        assert!(!has_terminal(tempfile::tempfile().unwrap(), &root).unwrap());
+        let mut started = Command::new("setsid");
+        started.arg("--wait").arg(std::env::current_exe().unwrap());
+        started.args(["--exact", "tests::has_its_own", "--ignored"]).stdin(theirs.try_clone().unwrap());
+        let said = started.output().unwrap();
+        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stdout));
+        assert_eq!(fstat(&theirs).unwrap().st_uid, 1000);
     }
 
     #[test]

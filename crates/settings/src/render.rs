@@ -22,7 +22,7 @@ use std::{collections::BTreeMap, fmt};
 use serde::{Deserialize, Serialize};
 
 pub use bootstrap::{image as bootstrap_image, unit as bootstrap_unit};
-pub use host_containers::{ToRun, inside as inside_host_container, unit as host_container_unit};
+pub use host_containers::{Inside, ToRun, inside as inside_host_container, unit as host_container_unit};
 pub use trust::{NoCertificates, TRUST};
 
 use crate::Settings;

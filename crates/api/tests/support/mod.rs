@@ -4,7 +4,10 @@
 
 use std::{
     io::{self, Read as _, Write as _},
-    os::{fd::BorrowedFd, unix::net::UnixStream},
+    os::{
+        fd::{BorrowedFd, OwnedFd},
+        unix::net::UnixStream,
+    },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
@@ -18,13 +21,17 @@ use chrono::Utc;
 use rocketos_api::{
     Access, Kind, Node, Peer, Permit, Problem, Service,
     limits::Patience,
-    node::{Change, Hear, How, Program, Started},
-    wire::{Changed, Event, HostUnit, InForce, Locked, Past, Receipt, Running, Set, Standing, Step},
+    node::{Change, Ends, Hear, How, Program, Started},
+    wire::{Changed, Event, HostUnit, InForce, Locked, Past, Receipt, Running, Set, Standing, Step, Terminal},
 };
 use rocketos_health::Report;
 use rocketos_settings::{
     Layers, SetBy, Tree,
     store::{self, Content, Store, StoreError},
+};
+use rustix::{
+    pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt},
+    termios::{Winsize, tcsetwinsize},
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -198,24 +205,29 @@ impl Node for Desk {
         Ok(b"packed".to_vec())
     }
 
-    fn exec(&self, container: &str, command: &[String], by: &str) -> Result<Started, Problem> {
+    fn exec(
+        &self,
+        container: &str,
+        command: &[String],
+        terminal: Option<&Terminal>,
+        by: &str,
+    ) -> Result<Started, Problem> {
         if container != "admin" {
             return Err(Problem::new(Kind::NotFound, format!("there is no host container '{container}'")));
         }
         self.asked.lock().unwrap().push(format!("{by}: {}", command.join(" ")));
-        let mut child = Command::new(&command[0])
-            .args(&command[1..])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(|error| Problem::new(Kind::Failed, error.to_string()))?;
-        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (mut child, ours) =
+            spawn(command, terminal).map_err(|error| Problem::new(Kind::Failed, error.to_string()))?;
+        let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let pid = rustix::process::Pid::from_child(&child);
         Ok(Started {
-            stdin: stdin.unwrap().into(),
-            stdout: stdout.unwrap().into(),
-            stderr: stderr.unwrap().into(),
+            ends: match (ours, pipes) {
+                (Some(terminal), _) => Ends::Terminal(terminal),
+                (None, (Some(stdin), Some(stdout), Some(stderr))) => {
+                    Ends::Pipes { stdin: stdin.into(), stdout: stdout.into(), stderr: stderr.into() }
+                }
+                _ => panic!("a child without pipes"),
+            },
             program: Arc::new(Runs { child: Mutex::new(child), pid, stopped: Arc::clone(&self.stopped) }),
         })
     }
@@ -239,6 +251,27 @@ impl Node for Desk {
     fn generation(&self) -> Result<u64, Problem> {
         Ok(self.store.current()?.generation.number)
     }
+}
+
+/// A program of the host, and our side of its terminal.
+fn spawn(command: &[String], terminal: Option<&Terminal>) -> io::Result<(Child, Option<OwnedFd>)> {
+    let Some(Terminal { term, window }) = terminal else {
+        let [input, output, error] = [(); 3].map(|()| Stdio::piped());
+        return Ok((spawned(Command::new(&command[0]).args(&command[1..]), [input, output, error])?, None));
+    };
+    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
+    unlockpt(&ours)?;
+    let theirs = ioctl_tiocgptpeer(&ours, OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
+    tcsetwinsize(&ours, Winsize { ws_row: window.rows, ws_col: window.columns, ws_xpixel: 0, ws_ypixel: 0 })?;
+    // The one that gives it to the program as its own; of the node that is systemd.
+    let mut setsid = Command::new("setsid");
+    setsid.args(["--ctty", "--wait"]).args(command).env("TERM", term);
+    let [input, output] = [theirs.try_clone()?, theirs.try_clone()?].map(Stdio::from);
+    Ok((spawned(&mut setsid, [input, output, theirs.into()])?, Some(ours)))
+}
+
+fn spawned(command: &mut Command, [input, output, error]: [Stdio; 3]) -> io::Result<Child> {
+    command.stdin(input).stdout(output).stderr(error).spawn()
 }
 
 /// A program of the host.

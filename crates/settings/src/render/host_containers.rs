@@ -125,9 +125,17 @@ fn check_of(name: &Name, health: &ContainerHealth) -> Option<CheckFile> {
 /// A key of a unit's section `[Service]`, and its value.
 type Line = (&'static str, String);
 
-/// What a unit has so that its program is in a host container of the settings: root, domain, rights and limits, as the container's own
-/// unit has them. None where settings have no such container run.
-pub fn inside(settings: &Settings, name: &str) -> Option<Vec<Line>> {
+/// What a unit has so that its program is in a host container.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Inside {
+    /// Root, domain, rights and limits, as the container's own unit has them.
+    pub lines: Vec<Line>,
+    /// The label of a terminal that is made for it: no other container opens that.
+    pub terminal: String,
+}
+
+/// What a program has that is started in a host container of the settings. None where they have no such container run.
+pub fn inside(settings: &Settings, name: &str) -> Option<Inside> {
     let (name, container) = settings.host_containers.iter().find(|(known, _)| known.as_str() == name)?;
     if container.enabled != Some(true) || container.source.is_none() {
         return None;
@@ -135,7 +143,8 @@ pub fn inside(settings: &Settings, name: &str) -> Option<Vec<Line>> {
     let levels = levels(settings.host_containers.keys());
     let level = if container.superpowered == Some(true) { SUPERPOWERED } else { &levels[name] };
     let shape = shape_of(name, container, level);
-    Some([shape.place(), shape.limits()].concat())
+    let terminal = format!("system_u:object_r:terminal_t:{level}");
+    Some(Inside { lines: [shape.place(), shape.limits()].concat(), terminal })
 }
 
 /// The unit's file. Of what people choose it has the name and numbers.

@@ -260,7 +260,10 @@ fn a_program_in_a_host_container_is_where_the_container_is() {
     let golden = golden("full.toml");
     for name in ["admin", "control"] {
         let unit = said(&rendered(&golden), &format!("etc/systemd/system/rocketos-host-container-{name}.service"));
-        let lines = inside_host_container(&settings(&golden), name).unwrap();
+        let Inside { lines, terminal } = inside_host_container(&settings(&golden), name).unwrap();
+        let level = terminal.strip_prefix("system_u:object_r:terminal_t:").unwrap();
+        let domain = lines.iter().find(|(key, _)| *key == "SELinuxContext").unwrap();
+        assert!(level.contains('c') && domain.1.ends_with(&format!("_t:{level}")), "{terminal}, {domain:?}");
         for (key, value) in &lines {
             assert!(unit.lines().any(|line| line == format!("{key}={value}")), "{name}: {key}={value} in {unit}");
         }
