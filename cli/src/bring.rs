@@ -9,6 +9,7 @@ use rocketos_update::{Release, Version};
 
 use crate::{
     exit,
+    host_containers::{System, include},
     output::Reporter,
     pull::{self, Puller},
     scrub::Coming,
@@ -85,6 +86,9 @@ pub fn bring(
 ) -> anyhow::Result<Brought> {
     let Wanted { follow, release, lock, activation, check, retain, retry } = *wanted;
     let reference = &follow.image;
+    let containers = |resolved: &Resolved| {
+        include(node, guard, puller, &System { image: resolved, from: reference, follow: reference }, reporter);
+    };
     let keep = || match &current.booted {
         Some(booted) if retain => node.pin(&booted.id),
         _ => Ok(()),
@@ -101,6 +105,10 @@ pub fn bring(
     };
     if current.next().is_some_and(same) {
         keep()?;
+        // What did not come with it then may come now; what runs asks by itself.
+        if !check && node.booted_deployment() != Some(digest.deployment()) {
+            containers(&resolved);
+        }
         return Ok(Brought { outcome: Outcome::Current, digest, judged: None });
     }
     let version = || resolved.label(labels::VERSION).and_then(|version| version.parse::<Version>().ok());
@@ -113,6 +121,7 @@ pub fn bring(
     let downloaded = node.downloaded()? == Some(digest.deployment())
         && node.origin(&digest.deployment())?.is_some_and(|origin| origin.follow() == *follow);
     if activation == Activation::Later && downloaded && !check {
+        containers(&resolved);
         return Ok(Brought { outcome: Outcome::Downloaded, digest, judged: None });
     }
     let judged = guard.judge(puller, &resolved, None)?;
@@ -137,14 +146,17 @@ pub fn bring(
     if let Err(error) = judged.keep(node) {
         reporter.note(&format!("The signatures were not kept: {}.", exit::chain(&error.into())));
     }
-    let brought = |outcome| Brought { outcome, digest, judged: Some(judged) };
-    if activation == Activation::Later {
+    let outcome = if activation == Activation::Later {
         node.set_downloaded(Some(&digest.deployment()))?;
-        return Ok(brought(Outcome::Downloaded));
-    }
-    node.set_downloaded(None)?;
-    node.forget_failure(&digest)?;
-    Ok(brought(Outcome::Staged))
+        Outcome::Downloaded
+    } else {
+        node.set_downloaded(None)?;
+        node.forget_failure(&digest)?;
+        Outcome::Staged
+    };
+    // It is final by now: none of them keeps it from booting.
+    containers(&resolved);
+    Ok(Brought { outcome, digest, judged: Some(judged) })
 }
 
 /// Makes room for what comes, from what nobody needs any more.

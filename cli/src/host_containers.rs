@@ -31,7 +31,7 @@ use crate::{
     trust::Guard,
 };
 
-pub use include::{Installed, include};
+pub use include::{System, include};
 pub use program::program_in;
 pub use standing::{Standing, Unit, standing};
 
@@ -74,11 +74,15 @@ pub fn release(name: &str) -> anyhow::Result<()> {
     Ground::of(name).clear().with_context(|| format!("unmounting the image of host container {name}"))
 }
 
-/// Forgets images of containers that settings do not have any more.
+/// Forgets images of containers that settings do not have any more. Those of deployments that do not run are theirs.
 pub fn forget_absent(node: &Node, folder: &Path) -> anyhow::Result<()> {
-    for name in node.host_containers()?.keys() {
-        if !folder.join(format!("{name}.toml")).exists() {
-            node.forget_host_container(name)?;
+    let is_absent = |name: &String| !folder.join(format!("{name}.toml")).exists();
+    for name in node.host_containers()?.keys().filter(|name| is_absent(name)) {
+        node.forget_host_container(name)?;
+    }
+    if let Some(booted) = node.booted_deployment() {
+        for name in node.host_containers_of(&booted)?.keys().filter(|name| is_absent(name)) {
+            node.forget_host_container_of(&booted, name)?;
         }
     }
     Ok(())
@@ -112,8 +116,35 @@ fn kept(node: &Node, name: &str) -> anyhow::Result<Option<(HostContainer, Contai
         other => other?,
     };
     let Some(container) = container else { return Ok(None) };
+    Ok(whole(node, &container)?.map(|image| (container, image)))
+}
+
+/// An image, where nothing of it is missing.
+fn whole(node: &Node, container: &HostContainer) -> anyhow::Result<Option<ContainerImage>> {
     let image = node.store.open_container(&container.manifest_digest)?;
-    Ok(image.filter(|image| image.facts.digest == container.composefs_digest).map(|image| (container, image)))
+    Ok(image.filter(|image| image.facts.digest == container.composefs_digest))
+}
+
+/// The image that settings ask for, where it came with a deployment that is still there, the booted one's before others'.
+fn came_along(node: &Node, to_run: &ToRun) -> anyhow::Result<Option<(HostContainer, ContainerImage)>> {
+    let booted = node.booted_deployment();
+    let others = node.deployments()?.into_iter().filter(|id| Some(*id) != booted);
+    for id in booted.into_iter().chain(others) {
+        for container in node.host_containers_of(&id)?.into_values() {
+            if is_asked_for(node, &container, to_run)?
+                && let Some(image) = whole(node, &container)?
+            {
+                return Ok(Some((container, image)));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Remembers which image a container runs, and that what is booted runs it.
+fn remember(node: &Node, name: &str, container: &HostContainer) -> anyhow::Result<()> {
+    node.set_host_container(name, container)?;
+    Ok(node.booted_deployment().map_or(Ok(()), |booted| node.set_host_container_of(&booted, name, container))?)
 }
 
 /// The image that settings ask for, where it is here.
@@ -160,6 +191,10 @@ fn bring(
         Some((container, image)) if is_asked_for(node, &container, to_run)? => return Ok(image),
         other => other,
     };
+    if let Some((container, image)) = came_along(node, to_run)? {
+        remember(node, name, &container)?;
+        return Ok(image);
+    }
     match (fetch(node, guard, puller, to_run, reporter), before) {
         (Ok((reference, image)), _) => {
             let container = HostContainer {
@@ -167,7 +202,7 @@ fn bring(
                 manifest_digest: image.manifest_digest,
                 composefs_digest: image.facts.digest,
             };
-            node.set_host_container(name, &container)?;
+            remember(node, name, &container)?;
             Ok(image)
         }
         (Err(error), Some((container, image))) if is_out_of_reach(&error) => {

@@ -17,7 +17,7 @@ use crate::{
     args::{Filesystem, Install, Source, ToDisk, ToFilesystem},
     channel,
     commands::firmware::Firmware,
-    host_containers::{Installed, include},
+    host_containers::{System, include},
     output::Reporter,
     pull::{self, Puller},
     trust::{Guard, Judged},
@@ -220,7 +220,7 @@ fn deploy(
     reporter.step("Staging");
     stage(node, &image, follow, Activation::Good).context("staging the first deployment")?;
     judged.keep(node)?;
-    include(node, guard, puller, &Installed { image: resolved, from, follow: &follow.image }, reporter);
+    include(node, guard, puller, &System { image: resolved, from, follow: &follow.image }, reporter);
     reporter.step("Writing everything to the disk");
     node.flush()?;
     reporter.finish();

@@ -1,5 +1,7 @@
 //! From a layout to an image that could be mounted; what is refused, and what goes on without a registry.
 
+mod upgrade;
+
 use std::{collections::BTreeMap, path::PathBuf};
 
 use openssl::pkey::{PKey, Private};
@@ -300,7 +302,7 @@ fn what_a_system_names_comes_along_when_it_is_installed_and_what_does_not_is_lef
         let guard = Guard::given_or(path.to_str(), Guard::of_installer).unwrap();
         let follow = format!("docker://{}/os/standalone:7", registry.host).parse().unwrap();
         let (image, from) = (of(label), from.parse().unwrap());
-        let installed = Installed { image: &image, from: &from, follow: &follow };
+        let installed = System { image: &image, from: &from, follow: &follow };
         super::include(&scene.machine.node, &guard, &puller, &installed, &scene.reporter);
         scene.machine.node.host_containers().unwrap()
     };

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! state/rocketos/host-containers/<name>            reference, manifest digest, composefs digest: a root of the store
+//! state/deploy/<id>/host-containers/<name>         the same of what came with a deployment, and of what it ran: as long as that may boot
 //! /run/rocketos/host-containers/<name>/root        the image, read-only, fs-verity enforced
 //! /run/rocketos/host-containers/<name>/memory      what it writes in /run and /tmp
 //! /var/lib/rocketos/host-containers/<name>         what outlives it
@@ -16,7 +17,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rocketos_model::{ComposefsDigest, ImageReference, ManifestDigest, layout};
+use rocketos_model::{ComposefsDigest, DeploymentId, ImageReference, ManifestDigest, layout};
 use rocketos_store::mount::mount_image;
 use rocketos_sys::mount::{Access, MountError, MountOption, Right, attach, forbid, mount_virtual};
 use rustix::{
@@ -53,9 +54,7 @@ impl Node {
     /// # Errors
     /// When the disk cannot be read.
     pub fn host_container(&self, name: &str) -> Result<Option<HostContainer>, DeployError> {
-        let path = self.root.join(layout::host_container(name));
-        let Some(text) = files::read(&path)? else { return Ok(None) };
-        toml::from_str(&text).map(Some).map_err(|error| DeployError::Format { path, source: error.into() })
+        read(self.root.join(layout::host_container(name)))
     }
 
     /// Names of those that run an image, or ran one.
@@ -63,9 +62,7 @@ impl Node {
     /// # Errors
     /// When the disk cannot be read.
     pub fn host_container_names(&self) -> Result<BTreeSet<String>, DeployError> {
-        let names = files::names(&self.root.join(layout::root::HOST_CONTAINERS))?;
-        // Names have no dots: what has was not finished.
-        Ok(names.into_iter().filter(|name| !name.contains('.')).collect())
+        names(&self.root.join(layout::root::HOST_CONTAINERS))
     }
 
     /// All of them, by name.
@@ -82,11 +79,7 @@ impl Node {
     /// # Errors
     /// When the disk cannot be written.
     pub fn set_host_container(&self, name: &str, container: &HostContainer) -> Result<(), DeployError> {
-        let path = self.root.join(layout::host_container(name));
-        let text = toml::to_string(container)
-            .map_err(|error| DeployError::Format { path: path.clone(), source: error.into() })?;
-        files::directory(&self.root.join(layout::root::HOST_CONTAINERS))?;
-        files::write(&path, text.as_bytes())
+        write(&self.root.join(layout::host_container(name)), container)
     }
 
     /// Forgets it; its image goes with the next prune, where nothing else needs it.
@@ -96,6 +89,65 @@ impl Node {
     pub fn forget_host_container(&self, name: &str) -> Result<(), DeployError> {
         files::remove(&self.root.join(layout::host_container(name)))
     }
+
+    /// Which images came with a deployment, or were run by it, by the names of containers. What cannot be read any more is left out: it
+    /// comes again.
+    ///
+    /// # Errors
+    /// When the disk cannot be read.
+    pub fn host_containers_of(&self, id: &DeploymentId) -> Result<BTreeMap<String, HostContainer>, DeployError> {
+        let mut all = BTreeMap::new();
+        for name in names(&self.root.join(layout::deployment_host_containers(id)))? {
+            match read(self.root.join(layout::deployment_host_container(id, &name))) {
+                Ok(Some(container)) => drop(all.insert(name, container)),
+                Ok(None) | Err(DeployError::Format { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(all)
+    }
+
+    /// Remembers which image belongs to a deployment, so that it is kept as long as that is; nothing where there is no such deployment.
+    ///
+    /// # Errors
+    /// When the disk cannot be written.
+    pub fn set_host_container_of(
+        &self,
+        id: &DeploymentId,
+        name: &str,
+        container: &HostContainer,
+    ) -> Result<(), DeployError> {
+        match self.root.join(layout::deployment_dir(id)).is_dir() {
+            true => write(&self.root.join(layout::deployment_host_container(id, name)), container),
+            false => Ok(()),
+        }
+    }
+
+    /// Forgets it.
+    ///
+    /// # Errors
+    /// When the disk cannot be written.
+    pub fn forget_host_container_of(&self, id: &DeploymentId, name: &str) -> Result<(), DeployError> {
+        files::remove(&self.root.join(layout::deployment_host_container(id, name)))
+    }
+}
+
+/// Names of containers in a folder.
+fn names(folder: &Path) -> Result<BTreeSet<String>, DeployError> {
+    // Names have no dots: what has was not finished.
+    Ok(files::names(folder)?.into_iter().filter(|name| !name.contains('.')).collect())
+}
+
+fn read(path: PathBuf) -> Result<Option<HostContainer>, DeployError> {
+    let Some(text) = files::read(&path)? else { return Ok(None) };
+    toml::from_str(&text).map(Some).map_err(|error| DeployError::Format { path, source: error.into() })
+}
+
+fn write(path: &Path, container: &HostContainer) -> Result<(), DeployError> {
+    let text = toml::to_string(container)
+        .map_err(|error| DeployError::Format { path: path.to_owned(), source: error.into() })?;
+    path.parent().map_or(Ok(()), files::directory)?;
+    files::write(path, text.as_bytes())
 }
 
 /// What a host container runs on.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rocketos_model::{DeploymentId, ManifestDigest, layout};
 use rocketos_store::{Collected, StoreError};
 
-use crate::{DeployError, Node, Roles, files, roles::roles};
+use crate::{DeployError, HostContainer, Node, Roles, files, roles::roles};
 
 /// What a prune removed, or would.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,7 +27,7 @@ fn kept(roles: &Roles, downloaded: Option<DeploymentId>) -> BTreeSet<DeploymentI
 }
 
 /// Removes every deployment but those that stay, with the objects, kernels and state that only they used. Images of host containers
-/// stay.
+/// stay, those that run and those of every deployment that stays.
 ///
 /// Entries go first, so that nothing half removed can boot; then kernels, names in the store, state, and last the objects.
 /// Interrupted, it is finished by the next one.
@@ -40,7 +40,11 @@ pub fn prune(node: &Node, dry_run: bool) -> Result<Pruned, DeployError> {
     let keep = kept(&roles, node.downloaded()?);
     let needed: BTreeSet<ManifestDigest> =
         roles.all().filter(|deployment| keep.contains(&deployment.id)).map(|d| d.origin.manifest_digest).collect();
-    let containers = node.host_containers()?.into_values().map(|container| container.manifest_digest);
+    let mut containers: Vec<HostContainer> = node.host_containers()?.into_values().collect();
+    for id in &keep {
+        containers.extend(node.host_containers_of(id)?.into_values());
+    }
+    let containers = containers.into_iter().map(|container| container.manifest_digest);
     let keep_images: BTreeSet<ManifestDigest> = needed.iter().copied().chain(containers).collect();
 
     let entries = node.esp.entries()?;

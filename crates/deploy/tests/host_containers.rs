@@ -64,6 +64,46 @@ fn what_a_container_is_named_to_run_stays_and_goes_with_its_name() {
 }
 
 #[test]
+fn what_came_with_a_deployment_stays_as_long_as_that_may_boot() {
+    let [first, second] = ["1", "2"].map(release);
+    let mut machine = Machine::new().running(&first);
+    let [old, new] = [&b"old"[..], b"new"].map(|content| container(&machine, &content.repeat(1000)));
+    let is_there = |machine: &Machine, image: &HostContainer| {
+        machine.node.store.open_container(&image.manifest_digest).unwrap().is_some()
+    };
+    machine.node.set_host_container_of(&first.id(), "admin", &old).unwrap();
+    // Of what is no deployment nothing is remembered: it would look like one.
+    machine.node.set_host_container_of(&second.id(), "admin", &new).unwrap();
+    assert!(machine.node.host_containers_of(&second.id()).unwrap().is_empty());
+    assert_eq!(machine.node.deployments().unwrap(), [first.id()]);
+    machine.bring(&second, Activation::Tried).unwrap();
+    machine.node.set_host_container_of(&second.id(), "admin", &new).unwrap();
+    assert_eq!(machine.node.host_containers_of(&second.id()).unwrap()["admin"], new);
+    prune(&machine.node, false).unwrap();
+    assert!(is_there(&machine, &old) && is_there(&machine, &new));
+    // Damaged, it is as if it were not there, and stops nothing.
+    let path = machine.node.root.join(layout::deployment_host_container(&second.id(), "admin"));
+    let before = fs::read(&path).unwrap();
+    fs::write(&path, "image = ").unwrap();
+    assert!(machine.node.host_containers_of(&second.id()).unwrap().is_empty());
+    fs::write(&path, before).unwrap();
+
+    // The first one stays to go back to, and goes with the next.
+    machine.boot();
+    bless(&machine.node).unwrap();
+    prune(&machine.node, false).unwrap();
+    assert!(is_there(&machine, &old) && is_there(&machine, &new));
+    machine.bring(&release("3"), Activation::Tried).unwrap();
+    machine.boot();
+    bless(&machine.node).unwrap();
+    prune(&machine.node, false).unwrap();
+    assert!(!is_there(&machine, &old) && is_there(&machine, &new));
+    machine.node.forget_host_container_of(&second.id(), "admin").unwrap();
+    prune(&machine.node, false).unwrap();
+    assert!(!is_there(&machine, &new));
+}
+
+#[test]
 fn a_container_whose_image_lost_its_name_keeps_nobody_from_pruning() {
     let machine = Machine::new().running(&release("1"));
     let tools = container(&machine, &b"tools".repeat(1000));

@@ -64,6 +64,8 @@ pub mod deployment {
     pub const ETC: &str = "etc";
     /// The signatures by which it was accepted.
     pub const SIGNATURES: &str = "signatures";
+    /// One file per host container that came with it, by its name: which image that is.
+    pub const HOST_CONTAINERS: &str = "host-containers";
     /// Generations of its settings. The initramfs makes the folder, with a label of its own.
     pub const SETTINGS: &str = "settings";
 }
@@ -240,6 +242,16 @@ pub fn deployment_settings(id: &DeploymentId) -> String {
     format!("{}/{}", deployment_dir(id), deployment::SETTINGS)
 }
 
+/// Host containers of a deployment.
+pub fn deployment_host_containers(id: &DeploymentId) -> String {
+    format!("{}/{}", deployment_dir(id), deployment::HOST_CONTAINERS)
+}
+
+/// Which image of a host container came with a deployment.
+pub fn deployment_host_container(id: &DeploymentId, name: &str) -> String {
+    format!("{}/{name}", deployment_host_containers(id))
+}
+
 /// A deployment's directory on the ESP.
 pub fn uki_dir(id: &DeploymentId) -> String {
     format!("{}/{id}", esp::UKIS)
@@ -303,9 +315,14 @@ mod tests {
             let path = format!("{}/<place>/{}/<name>/{name}", root::TRUST, trust::CHANNELS);
             assert!(PAGE.contains(&path), "docs/disk-layout.md lacks {path}");
         }
-        for name in
-            [deployment::ORIGIN, deployment::VERDICT, deployment::ETC, deployment::SIGNATURES, deployment::SETTINGS]
-        {
+        for name in [
+            deployment::ORIGIN,
+            deployment::VERDICT,
+            deployment::ETC,
+            deployment::SIGNATURES,
+            deployment::SETTINGS,
+            deployment::HOST_CONTAINERS,
+        ] {
             let path = format!("{}/<id>/{name}", root::DEPLOY);
             assert!(PAGE.contains(&path), "docs/disk-layout.md lacks {path}");
         }

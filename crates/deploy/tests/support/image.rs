@@ -42,6 +42,16 @@ pub fn release(version: &str) -> Release {
 }
 
 pub fn sealed(version: &str, seal: Seal) -> Release {
+    made(version, seal, "")
+}
+
+/// A release that names host containers, as sealing leaves it to its Containerfile.
+#[allow(dead_code, reason = "not every test has host containers")]
+pub fn naming(version: &str, host_containers: &str) -> Release {
+    made(version, Seal::Own, &format!(r#","org.rocketos.host-containers":"{host_containers}""#))
+}
+
+fn made(version: &str, seal: Seal, labels: &str) -> Release {
     let files = vec![shared(), own(version)];
     let composefs = composefs_digest(&files);
     let kernel = match seal {
@@ -52,7 +62,7 @@ pub fn sealed(version: &str, seal: Seal) -> Release {
     };
     let mut layers = files;
     layers.push(boot(&kernel));
-    let (manifest, config) = documents(&layers, version);
+    let (manifest, config) = documents(&layers, version, labels);
     let digest = ManifestDigest::from_bytes(Sha256::digest(&manifest).into());
     Release { layers, manifest, config, digest, composefs }
 }
@@ -66,7 +76,7 @@ fn composefs_digest(files: &[(DiffId, Vec<u8>)]) -> ComposefsDigest {
     for (id, tar) in &layers {
         store.import_layer(id, &mut Cursor::new(tar)).unwrap();
     }
-    let (manifest, config) = documents(&layers, "");
+    let (manifest, config) = documents(&layers, "", "");
     store.commit_image(&manifest, &config).unwrap().facts.digest
 }
 
@@ -146,10 +156,10 @@ fn stub() -> Vec<u8> {
     out
 }
 
-fn documents(layers: &[Layer], version: &str) -> (Vec<u8>, Vec<u8>) {
+fn documents(layers: &[Layer], version: &str, labels: &str) -> (Vec<u8>, Vec<u8>) {
     let ids = layers.iter().map(|(id, _)| format!("\"{id}\"")).collect::<Vec<_>>().join(",");
     let config = format!(
-        r#"{{"architecture":"amd64","os":"linux","created":"2026-01-01T00:00:00Z","config":{{"Labels":{{"containers.bootc":"1","org.opencontainers.image.version":"{version}"}}}},"rootfs":{{"type":"layers","diff_ids":[{ids}]}},"history":[]}}"#
+        r#"{{"architecture":"amd64","os":"linux","created":"2026-01-01T00:00:00Z","config":{{"Labels":{{"containers.bootc":"1","org.opencontainers.image.version":"{version}"{labels}}}}},"rootfs":{{"type":"layers","diff_ids":[{ids}]}},"history":[]}}"#
     )
     .into_bytes();
     let descriptor = |kind: &str, digest: String, size: usize| {
