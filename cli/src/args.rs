@@ -376,6 +376,8 @@ pub enum Image {
         #[arg(long)]
         quiet: bool,
     },
+    /// Write an image to a file or folder for nodes without a network: as it is, with its signatures and the host containers that it names.
+    Save(Save),
     /// Attach a document to an image in a registry.
     Attach {
         /// The image, with a tag or a digest.
@@ -412,6 +414,18 @@ pub struct Verify {
     /// Print as JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// `image save`.
+#[derive(Debug, ClapArgs)]
+pub struct Save {
+    /// The image.
+    pub reference: String,
+    /// Where it goes, which is not there yet: oci:<FOLDER>[:<TAG>] or oci-archive:<FILE>[:<TAG>].
+    pub to: String,
+    /// Leave out the host containers that the image names.
+    #[arg(long)]
+    pub without_host_containers: bool,
 }
 
 /// `image sign`.

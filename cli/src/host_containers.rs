@@ -20,6 +20,7 @@ use anyhow::{Context as _, ensure};
 use rocketos_api::Kind;
 use rocketos_deploy::{DeployError, Ground, HostContainer, Lock, Node, roles};
 use rocketos_model::{ImageReference, PlacedImage, Process, layout, limits};
+use rocketos_oci::Resolved;
 use rocketos_settings::render::ToRun;
 use rocketos_store::ContainerImage;
 
@@ -218,6 +219,43 @@ fn bring(
     }
 }
 
+/// Finds an image: where its name says, or beside `origin`. In a layout that is the very manifest of its digest.
+pub fn find(
+    puller: &Puller,
+    image: &PlacedImage,
+    origin: &ImageReference,
+) -> anyhow::Result<Option<(ImageReference, Resolved)>> {
+    if let Some(reference) = image.resolve(origin) {
+        let resolved = puller.resolve(&reference).with_context(|| format!("resolving {reference}"))?;
+        return Ok(Some((reference, resolved)));
+    }
+    let (ImageReference::Layout { .. } | ImageReference::Archive { .. }, Some(digest)) = (origin, image.digest())
+    else {
+        return Ok(None);
+    };
+    let resolved =
+        puller.resolve_exactly(origin, digest).with_context(|| format!("looking for {image} in {origin}"))?;
+    Ok(Some((origin.clone(), resolved)))
+}
+
+/// The same for this node.
+fn locate(node: &Node, puller: &Puller, to_run: &ToRun) -> anyhow::Result<(ImageReference, Resolved)> {
+    let nowhere = match place(node, to_run)? {
+        Ok(reference) => {
+            let resolved = puller.resolve(&reference).with_context(|| format!("resolving {reference}"))?;
+            return Ok((reference, resolved));
+        }
+        Err(nowhere) => nowhere,
+    };
+    let origin = node.booted_deployment().map(|id| node.origin(&id)).transpose()?.flatten();
+    match origin.map(|origin| find(puller, &to_run.source, &origin.image)) {
+        Some(Ok(Some(found))) => Ok(found),
+        // The stick may be gone.
+        Some(Err(error)) => Err(NoPlace { origin: exit::chain(&error), ..nowhere }.into()),
+        Some(Ok(None)) | None => Err(nowhere.into()),
+    }
+}
+
 /// True where another time, or another place, may do.
 fn is_out_of_reach(error: &anyhow::Error) -> bool {
     exit::kind_of(error) == Kind::Unreachable || error.chain().any(|cause| cause.is::<NoPlace>())
@@ -231,8 +269,7 @@ fn fetch(
     to_run: &ToRun,
     reporter: &Reporter,
 ) -> anyhow::Result<(ImageReference, ContainerImage)> {
-    let reference = place(node, to_run)??;
-    let resolved = puller.resolve(&reference).with_context(|| format!("resolving {reference}"))?;
+    let (reference, resolved) = locate(node, puller, to_run)?;
     guard.require(puller, &resolved, None, reporter)?;
     pull::check_architecture(&resolved).with_context(|| format!("checking {reference}"))?;
     let image =

@@ -2,6 +2,7 @@
 
 mod inspect;
 mod lint;
+mod save;
 mod seal;
 mod sign;
 mod verify;
@@ -36,6 +37,7 @@ pub fn run(verb: &Image) -> anyhow::Result<()> {
             seal::run(root, output, signing.as_ref(), host_container, *quiet)
         }
         Image::Attach { reference, file, artifact_type } => attach(reference, file, artifact_type),
+        Image::Save(args) => save::run(args),
         Image::Verify(args) => verify::run(args),
         Image::Sign(args) => sign::run(args),
         Image::Inspect { reference, json } => inspect::run(reference, *json),

@@ -4,13 +4,13 @@
 //! Which they are its image says in a label, by digests that its own settings have too. They come from beside it, or from beside what the
 //! node is to follow, under the policy that judged the system.
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use rocketos_deploy::{HostContainer, Node};
 use rocketos_image::HostContainers;
 use rocketos_model::{ImageReference, PlacedImage, labels};
 use rocketos_oci::Resolved;
 
-use super::{kept, whole};
+use super::{find, kept, whole};
 use crate::{
     exit,
     output::Reporter,
@@ -69,9 +69,15 @@ fn bring(
         return Ok(None);
     }
     let follow = image.resolve(system.follow);
-    let from = image.resolve(system.from).or_else(|| follow.clone());
-    let from = from.context("neither the system nor what its node follows is in a registry")?;
-    let resolved = puller.resolve(&from).with_context(|| format!("resolving {from}"))?;
+    let (from, resolved) = match (find(puller, image, system.from), &follow) {
+        (Ok(Some(found)), _) => found,
+        // A layout may lack it.
+        (_, Some(follow)) if image.resolve(system.from).is_none() => {
+            (follow.clone(), puller.resolve(follow).with_context(|| format!("resolving {follow}"))?)
+        }
+        (Err(error), _) => return Err(error),
+        (Ok(None), _) => bail!("neither the system nor what its node follows is in a registry"),
+    };
     // What the policy says of it where the node will look for it counts as well.
     guard.require(puller, &resolved, follow.as_ref(), reporter)?;
     pull::check_architecture(&resolved).with_context(|| format!("checking {from}"))?;

@@ -252,6 +252,14 @@ pub enum OciError {
         /// The archive.
         path: PathBuf,
     },
+    /// The disk, while something is written.
+    #[error("writing {path}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// A local file.
     #[error("reading {path}")]
     Read {

@@ -4,6 +4,7 @@
 //! [`Reader::resolve`] finds an image and checks manifest and configuration, [`Reader::fetch`] brings the layers that
 //! the store lacks; then the caller names the image with `Store::commit_image`. [`Reader::attach`] and
 //! [`Reader::referrers`] write and list what belongs to an image, [`Beside`] reads what lies there without a word on it, [`Files`] a set of named files.
+//! [`NewLayout`] writes images as they are to a folder that goes where no network is.
 //!
 //! ```text
 //! reference -> manifest (digest) -> configuration (digest, size) -> layers: digest, size | diff_id -> store
@@ -28,6 +29,7 @@ mod local;
 mod manifest;
 mod reader;
 mod registry;
+mod save;
 mod source;
 pub mod storage;
 
@@ -43,3 +45,4 @@ pub use manifest::running_architecture;
 pub use oci_spec::image::{Descriptor, ImageConfiguration, ImageManifest};
 pub use reader::{Reader, Resolved};
 pub use registry::Patience;
+pub use save::NewLayout;

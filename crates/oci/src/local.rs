@@ -20,15 +20,17 @@ use crate::{
 };
 
 /// The file that marks a layout.
-const MARK: &str = "oci-layout";
+pub(crate) const MARK: &str = "oci-layout";
 /// The version we read.
-const VERSION: &str = "1.0.0";
+pub(crate) const VERSION: &str = "1.0.0";
 /// Its table of contents.
-const INDEX: &str = "index.json";
+pub(crate) const INDEX: &str = "index.json";
+/// Its blobs.
+pub(crate) const BLOBS: &str = "blobs/sha256";
 /// `docker save`'s table of contents.
 const DOCKER_INDEX: &str = "manifest.json";
 /// Annotation that names an image in a layout (OCI image specification, "Annotations").
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
+pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 /// Entries of a table of contents that are looked at for what refers to an image.
 const ENTRIES: usize = 1024;
@@ -198,7 +200,7 @@ impl Layout {
     /// Reads and checks a manifest.
     pub(crate) fn manifest(&self, image: &str, digest: ManifestDigest) -> Result<Vec<u8>, OciError> {
         let bytes = self
-            .read(&format!("blobs/sha256/{}", digest.to_hex()), limits::MANIFEST_BYTES)?
+            .read(&format!("{BLOBS}/{}", digest.to_hex()), limits::MANIFEST_BYTES)?
             .ok_or_else(|| self.not_a_layout(format!("the manifest {digest} is missing")))?;
         manifest::check_digest(image, digest, &bytes)?;
         Ok(bytes)
@@ -206,7 +208,7 @@ impl Layout {
 
     /// Opens a blob; whoever reads it checks it.
     pub(crate) fn blob(&self, expected: &Expected) -> Result<Input, OciError> {
-        let name = format!("blobs/sha256/{}", expected.digest.to_hex());
+        let name = format!("{BLOBS}/{}", expected.digest.to_hex());
         let Some((file, Extent { offset, length })) = self.open(&name)? else {
             return Err(self.not_a_layout(format!("{} is missing", expected.what)));
         };

@@ -15,7 +15,7 @@ const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+
 pub(crate) const EMPTY: &[u8] = b"{}";
 /// Its media type.
 pub(crate) const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
-const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+pub(crate) const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 /// What a registry calls a manifest it has no name for.
 const UNTYPED: [&str; 4] = ["", "application/json", "text/plain", "application/octet-stream"];

@@ -143,3 +143,48 @@ fn what_runs_already_goes_on_with_the_next_release() {
     assert_eq!(node.upgrade(&alone, Activation::Tried), Outcome::Staged);
     assert_eq!(node.came_with(&two), Some(digest(&same.manifest)));
 }
+
+/// Neither a registry nor a network: what is on the stick is found there by its digest.
+#[test]
+fn a_node_that_follows_a_stick_has_what_lies_on_it() {
+    let (own, later) = (image("1"), image("2"));
+    let one = with("one", &own);
+    let scene = Scene::new();
+    let stick = scene.place("stick");
+    served(&one).write_layout(&stick, &["1"], |_, _| {});
+    let from = format!("oci:{}:1", stick.display());
+    let mut node = Followed::new(&one);
+    node.scene = scene;
+    node.scene.machine = Machine::new(&[(&one, &from)]);
+    let error = node.starts(&own).unwrap_err();
+    assert!(error.chain().any(|cause| cause.is::<NoPlace>()), "{error:#}");
+    assert!(exit::chain(&error).contains(&digest(&own.manifest)), "{error:#}");
+    blobs(&stick, &own);
+    // The policy of the stick judges it.
+    let asked = node.scene.to_run(&format!("control@{}", digest(&own.manifest)));
+    let machine = &node.scene.machine.node;
+    let refused = bring(machine, &node.guard(""), &node.puller, "control", &asked, &node.scene.reporter).unwrap_err();
+    assert!(refused.chain().any(|cause| cause.is::<Refused>()), "{refused:#}");
+    assert_eq!(node.starts(&own).unwrap().manifest_digest.to_string(), digest(&own.manifest));
+
+    // The next release comes on it, with its own.
+    let two = with("two", &later);
+    fs::remove_dir_all(&stick).unwrap();
+    served(&two).write_layout(&stick, &["1"], |_, _| {});
+    blobs(&stick, &later);
+    node.from = from.parse().unwrap();
+    assert_eq!(node.upgrade(UNSIGNED, Activation::Tried), Outcome::Staged);
+    assert_eq!(node.came_with(&two), Some(digest(&later.manifest)));
+    // Taken out, it is not missed: neither by what was, nor by what comes.
+    fs::remove_dir_all(&stick).unwrap();
+    node.starts(&own).unwrap();
+    node.boots(&two);
+    node.starts(&later).unwrap();
+}
+
+/// Adds an image to a layout, without a name.
+fn blobs(layout: &Path, image: &Image) {
+    for bytes in image.layers.iter().map(|layer| &layer.bytes).chain([&image.config, &image.manifest]) {
+        fs::write(layout.join("blobs").join(digest(bytes).replace(':', "/")), bytes).unwrap();
+    }
+}
