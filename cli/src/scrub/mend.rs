@@ -1,12 +1,12 @@
-//! Mending: from the store itself, from the ESP, and from where each deployment came.
+//! Mending: from the store itself, from the ESP, and from where each deployment and each image of a host container came.
 
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, ensure};
-use rocketos_deploy::{Deployment, Health, Node, Roles, healths};
-use rocketos_model::{DiffId, ObjectId, layout};
+use rocketos_deploy::{Deployment, Health, HostContainer, Node, Roles, healths};
+use rocketos_model::{ComposefsDigest, DiffId, ImageReference, ManifestDigest, ObjectId, layout};
 use rocketos_oci::ReaderConfig;
-use rocketos_store::{Damage, Mender};
+use rocketos_store::{Contents, Damage, Mender, StoreError};
 
 use crate::{output::Reporter, pull::Puller};
 
@@ -16,7 +16,7 @@ pub struct Mended {
     pub objects: BTreeSet<ObjectId>,
     /// Needed by nobody, and removed.
     pub dropped: BTreeSet<ObjectId>,
-    /// Why something was not mended, one for each deployment.
+    /// Why something was not mended, one for each deployment and each image of a host container.
     pub failures: Vec<anyhow::Error>,
 }
 
@@ -56,8 +56,18 @@ fn mend_by(
         if now.contents.is_whole() && health.contents.is_whole() && damage.names.is_empty() {
             continue;
         }
-        let outcome = mend_deployment(node, &now, mender, &mut origins, reporter);
+        let outcome = bring_again(node, &Again::of(deployment), &now.contents, mender, &mut origins, reporter);
         failures.extend(outcome.err().map(|error| error.context(format!("mending deployment {}", deployment.id))));
+    }
+    let containers = node.host_container_images()?;
+    for container in containers.values() {
+        let contents = of_container(node, container, &mender.left())?;
+        // One that has lost its name comes with the container's next start.
+        if !contents.named || (contents.is_whole() && damage.names.is_empty()) {
+            continue;
+        }
+        let outcome = bring_again(node, &Again::of_container(container), &contents, mender, &mut origins, reporter);
+        failures.extend(outcome.err().map(|error| error.context(format!("mending the image {}", container.image))));
     }
     if mender.relisted() {
         // A list that is another object now is named in documents of every image that has the layer.
@@ -67,9 +77,20 @@ fn mend_by(
                 failures.extend(named.err().map(|error| error.context(format!("naming image {}", deployment.id))));
             }
         }
+        for container in
+            containers.values().filter(|container| node.store.has_image(&container.manifest_digest).unwrap_or(false))
+        {
+            if let Some((manifest, config)) = node.store.documents(&container.manifest_digest)? {
+                let named = mender.commit_container(&manifest, &config).map(drop).map_err(anyhow::Error::new);
+                failures.extend(named.err().map(|error| error.context(format!("naming image {}", container.image))));
+            }
+        }
     }
     let left = mender.left();
-    let contents: Vec<_> = healths(node, roles, &left)?.into_iter().map(|health| health.contents).collect();
+    let mut contents: Vec<_> = healths(node, roles, &left)?.into_iter().map(|health| health.contents).collect();
+    for container in containers.values() {
+        contents.push(of_container(node, container, &left)?);
+    }
     mended.dropped = node.store.drop_unneeded(&contents, &left.objects.keys().copied().collect())?;
     Ok(())
 }
@@ -109,38 +130,75 @@ fn offer_kernels(node: &Node, roles: &Roles, mender: &Mender) {
     }
 }
 
-/// Brings what one deployment lacks from where it came, and makes what is made of its layers.
-fn mend_deployment(
+fn of_container(node: &Node, container: &HostContainer, damage: &Damage) -> Result<Contents, StoreError> {
+    node.store.contents(&container.manifest_digest, &container.composefs_digest, damage)
+}
+
+/// What an image mounts as differs by what it is for.
+enum Kind {
+    System,
+    Container,
+}
+
+/// An image that comes again.
+struct Again<'a> {
+    from: &'a ImageReference,
+    manifest: ManifestDigest,
+    composefs: ComposefsDigest,
+    kind: Kind,
+}
+
+impl<'a> Again<'a> {
+    fn of(deployment: &'a Deployment) -> Self {
+        let origin = &deployment.origin;
+        Self {
+            from: &origin.image,
+            manifest: origin.manifest_digest,
+            composefs: origin.composefs_digest,
+            kind: Kind::System,
+        }
+    }
+
+    fn of_container(container: &'a HostContainer) -> Self {
+        Self {
+            from: &container.image,
+            manifest: container.manifest_digest,
+            composefs: container.composefs_digest,
+            kind: Kind::Container,
+        }
+    }
+}
+
+/// Brings what an image lacks from where it came, and makes what is made of its layers.
+fn bring_again(
     node: &Node,
-    health: &Health,
+    again: &Again<'_>,
+    contents: &Contents,
     mender: &Mender,
     origins: &mut Origins<'_>,
     reporter: &Reporter,
 ) -> anyhow::Result<()> {
-    let origin = &health.deployment.origin;
-    let kept = node.store.documents(&origin.manifest_digest)?;
-    let wanting = &health.contents.wanting;
+    let Again { from, manifest, composefs, kind } = again;
+    let kept = node.store.documents(manifest)?;
     let documents = match kept {
-        Some(documents) if wanting.is_empty() => documents,
+        Some(documents) if contents.wanting.is_empty() => documents,
         kept => {
             let puller = origins.puller()?;
-            let resolved = puller
-                .resolve_exactly(&origin.image, origin.manifest_digest)
-                .with_context(|| format!("resolving {}", origin.image))?;
+            let resolved = puller.resolve_exactly(from, *manifest).with_context(|| format!("resolving {from}"))?;
             let layers: Vec<DiffId> = resolved.layers.iter().map(|layer| layer.diff_id).collect();
             let wanting = node.store.wanting(&layers, &mender.left())?;
             puller
                 .fetch_again(&resolved, &wanting, mender, reporter)
-                .with_context(|| format!("fetching from {}", origin.image))?;
+                .with_context(|| format!("fetching from {from}"))?;
             kept.unwrap_or((resolved.manifest, resolved.config))
         }
     };
-    let image = mender.commit_image(&documents.0, &documents.1).context("making its mountable image")?;
-    ensure!(
-        image.facts.digest == origin.composefs_digest,
-        "its layers come to the image {}, and it was sealed for {}",
-        image.facts.digest,
-        origin.composefs_digest
-    );
+    let (kept_manifest, config) = &documents;
+    let made = match kind {
+        Kind::System => mender.commit_image(kept_manifest, config).map(|image| image.facts.digest),
+        Kind::Container => mender.commit_container(kept_manifest, config).map(|image| image.facts.digest),
+    };
+    let found = made.context("making its mountable image")?;
+    ensure!(found == *composefs, "its layers come to the image {found}, and {composefs} was expected");
     Ok(())
 }

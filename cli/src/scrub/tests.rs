@@ -2,7 +2,8 @@
 
 use std::{fs, path::PathBuf};
 
-use rocketos_deploy::Activation;
+use rocketos_deploy::{Activation, HostContainer};
+use rocketos_model::ImageReference;
 use rocketos_store::Fault;
 use tempfile::TempDir;
 
@@ -15,7 +16,7 @@ use crate::{
         served,
         support::{
             self,
-            image::{noise, plain, tar},
+            image::{Image, noise, plain, tar},
             proxy::{Fault as Cut, Proxy},
             registry::Registry,
         },
@@ -84,6 +85,55 @@ fn a_layout_whose_tag_has_moved_mends_too() {
     let outcome = machine.scrub(true);
     assert_eq!(outcome.mended, [bad].into(), "{}", outcome.in_words());
     assert!(outcome.left.is_empty());
+}
+
+#[test]
+fn images_of_host_containers_come_again_from_where_they_came() {
+    let one = release("one");
+    let registry = Registry::start();
+    let usb = TempDir::new().unwrap();
+    let image = |seed| Image::new(vec![plain(&tar(&[("tool", &noise(seed, 40_000))]))]);
+    let [running, before] = [image(1), image(2)];
+    wait(registry.push("os/control", "1", &running));
+    before.write_layout(usb.path(), &["1"], |_, _| {});
+    let machine = Machine::new(&[(&one, "oci:/nowhere")]).trusting(&registry.host);
+    let of_system = machine.files();
+    let puller = Puller::with(support::config(machine.folder.path(), &[&registry.host])).unwrap();
+    let reporter = Reporter::new(&Progress { quiet: true, progress_fd: None }).unwrap();
+    let brought = |from: String| {
+        let image: ImageReference = from.parse().unwrap();
+        let resolved = puller.resolve(&image).unwrap();
+        let brought = puller.pull_container(&resolved, &machine.node.store, &reporter).unwrap();
+        let (manifest_digest, composefs_digest) = (brought.manifest_digest, brought.facts.digest);
+        HostContainer { image, manifest_digest, composefs_digest }
+    };
+    // One that runs, and one that belongs to a deployment.
+    let running = brought(format!("docker://{}/os/control:1", registry.host));
+    machine.node.set_host_container("control", &running).unwrap();
+    let of_one = brought(format!("oci:{}:1", usb.path().display()));
+    machine.node.set_host_container_of(&one.id(), "control", &of_one).unwrap();
+    let whole = machine.files();
+    let added: Vec<&PathBuf> = whole.keys().filter(|path| !of_system.contains_key(*path)).collect();
+    let objects: Vec<&PathBuf> =
+        added.into_iter().filter(|path| path.starts_with(machine.store().join("objects"))).collect();
+    assert!(objects.len() > 4, "{objects:?}");
+    for spoilt in objects.chunks(1).chain([&objects[..]]) {
+        for path in spoilt {
+            fs::write(path, b"spoilt").unwrap();
+        }
+        let outcome = machine.scrub(true);
+        assert!(outcome.left.is_empty() && outcome.failures.is_empty(), "{spoilt:?}: {}", outcome.in_words());
+        assert_eq!(machine.files(), whole, "not what it was");
+    }
+    // Where nobody has it any more it is told, and no deployment is left because of it.
+    drop(registry);
+    for path in &objects {
+        fs::write(path, b"spoilt").unwrap();
+    }
+    let outcome = machine.scrub(true);
+    assert!(!outcome.left.is_empty() && outcome.damaged.is_empty() && outcome.next.is_none());
+    assert!(outcome.in_words().contains("mending the image docker://"), "{}", outcome.in_words());
+    assert!(machine.node.store.open_container(&of_one.manifest_digest).unwrap().is_some());
 }
 
 #[test]

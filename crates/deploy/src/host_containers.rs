@@ -96,15 +96,19 @@ impl Node {
     /// # Errors
     /// When the disk cannot be read.
     pub fn host_containers_of(&self, id: &DeploymentId) -> Result<BTreeMap<String, HostContainer>, DeployError> {
-        let mut all = BTreeMap::new();
-        for name in names(&self.root.join(layout::deployment_host_containers(id)))? {
-            match read(self.root.join(layout::deployment_host_container(id, &name))) {
-                Ok(Some(container)) => drop(all.insert(name, container)),
-                Ok(None) | Err(DeployError::Format { .. }) => {}
-                Err(error) => return Err(error),
-            }
+        readable(&self.root.join(layout::deployment_host_containers(id)))
+    }
+
+    /// Every image that belongs to a host container, of what runs or of a deployment, once. What cannot be read any more is left out.
+    ///
+    /// # Errors
+    /// When the disk cannot be read.
+    pub fn host_container_images(&self) -> Result<BTreeMap<ManifestDigest, HostContainer>, DeployError> {
+        let mut all = readable(&self.root.join(layout::root::HOST_CONTAINERS))?.into_values().collect::<Vec<_>>();
+        for id in self.deployments()? {
+            all.extend(self.host_containers_of(&id)?.into_values());
         }
-        Ok(all)
+        Ok(all.into_iter().map(|container| (container.manifest_digest, container)).collect())
     }
 
     /// Remembers which image belongs to a deployment, so that it is kept as long as that is; nothing where there is no such deployment.
@@ -136,6 +140,19 @@ impl Node {
 fn names(folder: &Path) -> Result<BTreeSet<String>, DeployError> {
     // Names have no dots: what has was not finished.
     Ok(files::names(folder)?.into_iter().filter(|name| !name.contains('.')).collect())
+}
+
+/// All of a folder that can be read.
+fn readable(folder: &Path) -> Result<BTreeMap<String, HostContainer>, DeployError> {
+    let mut all = BTreeMap::new();
+    for name in names(folder)? {
+        match read(folder.join(&name)) {
+            Ok(Some(container)) => drop(all.insert(name, container)),
+            Ok(None) | Err(DeployError::Format { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(all)
 }
 
 fn read(path: PathBuf) -> Result<Option<HostContainer>, DeployError> {

@@ -49,13 +49,23 @@ impl Store {
     /// # Errors
     /// When a layer is missing, when the image is a system or lacks room for what is mounted on it, when the disk is full.
     pub fn commit_container(&self, manifest: &[u8], config: &[u8]) -> Result<ContainerImage, StoreError> {
+        self.commit_container_into(self, manifest, config)
+    }
+
+    /// The same, of layers that are here, into a store that need not have them.
+    pub(crate) fn commit_container_into(
+        &self,
+        into: &Self,
+        manifest: &[u8],
+        config: &[u8],
+    ) -> Result<ContainerImage, StoreError> {
         let configuration = ImageConfiguration::from_reader(config).map_err(parse_error("configuration"))?;
         let layers = self.layers(&configuration)?;
         let mut tree = self.tree(&layers)?;
         furnish(&mut tree)?;
         let mountable = mountable(tree)?;
         let documents = Documents { manifest, config, layers: &layers, key: IMAGE_REF_KEY_V1 };
-        let manifest_digest = self.name_image(&documents, &mountable)?;
+        let manifest_digest = into.name_image(&documents, &mountable)?;
         Ok(ContainerImage { manifest_digest, facts: mountable.facts, config: configuration })
     }
 

@@ -16,7 +16,7 @@ use composefs::fsverity::FsVerityHashValue as _;
 use rocketos_model::{DiffId, ObjectId};
 
 use crate::{
-    Damage, Fault, Image, LayerStats, Store, StoreError, Verity, object,
+    ContainerImage, Damage, Fault, Image, LayerStats, Store, StoreError, Verity, object,
     open::{layer_name, object_id},
     scrub::{IMAGES, META, STREAMS, hash_of},
 };
@@ -183,6 +183,17 @@ impl Mender {
         store.commit_into(scratch, manifest, config)?;
         self.adopt()?;
         store.commit_image(manifest, config)
+    }
+
+    /// The same of a container's image.
+    ///
+    /// # Errors
+    /// As [`Store::commit_container`].
+    pub fn commit_container(&self, manifest: &[u8], config: &[u8]) -> Result<ContainerImage, StoreError> {
+        let Inner { store, scratch, .. } = &*self.inner;
+        store.commit_container_into(scratch, manifest, config)?;
+        self.adopt()?;
+        store.commit_container(manifest, config)
     }
 
     /// Moves what was made to its place: in that of the bad ones, and where there was nothing. A place that cannot be
