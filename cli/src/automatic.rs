@@ -3,17 +3,23 @@
 mod lock;
 mod schedule;
 
+use std::path::Path;
+
 use anyhow::Context as _;
 use chrono::Utc;
 use rocketos_deploy::{Activation, Node, Roles, roles};
+use rocketos_model::layout;
 use rocketos_update::{Version, Wish};
 
 use crate::{
     adapters::systemctl,
     advance::{Advanced, Arrived, Step, advance},
     bring::Outcome,
+    host_containers::look_again,
     journal,
     output::Reporter,
+    pull::Puller,
+    trust::Guard,
 };
 
 pub use self::schedule::{Mode, Schedule};
@@ -59,7 +65,12 @@ pub fn look(reporter: &Reporter) -> anyhow::Result<Looked> {
         Mode::Apply => (false, Activation::Later),
     };
     let step = Step { wish: Wish::default(), activation, check, retain: false };
-    let advanced = advance(&node, &current, &schedule, step, reporter)?;
+    let advanced = advance(&node, &current, &schedule, step, reporter);
+    // They have nothing to do with whether a release could be had.
+    if !check && let Err(error) = look_at_containers(&node, &current, reporter) {
+        reporter.note(&format!("No host container was looked at: {}.", crate::exit::chain(&error)));
+    }
+    let advanced = advanced?;
     let current = roles(&node)?;
     let Some(staged) = due(&current, mode, open, schedule.lock()) else { return Ok(Looked::Stayed(advanced)) };
     let text = format!("Deployment {staged} boots next.");
@@ -75,6 +86,13 @@ pub fn look(reporter: &Reporter) -> anyhow::Result<Looked> {
     drop((node, holds));
     systemctl::reboot()?;
     Ok(Looked::Rebooting(advanced))
+}
+
+/// Brings what tags of host containers lead to by now.
+fn look_at_containers(node: &Node, current: &Roles, reporter: &Reporter) -> anyhow::Result<()> {
+    let (guard, puller) = (Guard::of_roles(node, current)?, Puller::new()?);
+    look_again(node, &guard, &puller, Path::new(layout::node::HOST_CONTAINERS), reporter);
+    Ok(())
 }
 
 /// What is to be rebooted into: only what is staged, never what a person went back to, nor what was staged before the node was

@@ -3,15 +3,17 @@
 //! `rocketos-host-container-image@<name>.service` asks for this, in the updater's domain, before the container's own unit starts.
 //! Settings have written down what is to run (`rocketos_settings::render::ToRun`).
 
+mod again;
 mod include;
 mod program;
 mod standing;
 
 use std::{
+    collections::BTreeSet,
     fs::{self, OpenOptions},
     io::Write as _,
     os::unix::fs::OpenOptionsExt as _,
-    path::Path,
+    path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
@@ -32,6 +34,7 @@ use crate::{
     trust::Guard,
 };
 
+pub use again::look_again;
 pub use include::{System, include};
 pub use program::program_in;
 pub use standing::{Standing, Unit, standing};
@@ -87,6 +90,13 @@ pub fn forget_absent(node: &Node, folder: &Path) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Names of those that settings have run, from the files in `folder`.
+fn names(folder: &Path) -> anyhow::Result<BTreeSet<String>> {
+    let placed = rocketos_dropins::list(folder)?;
+    let name = |path: &PathBuf| Some(path.file_name()?.to_str()?.strip_suffix(".toml")?.to_owned());
+    Ok(placed.iter().filter_map(name).collect())
 }
 
 /// What settings have of a container.
@@ -270,11 +280,21 @@ fn fetch(
     reporter: &Reporter,
 ) -> anyhow::Result<(ImageReference, ContainerImage)> {
     let (reference, resolved) = locate(node, puller, to_run)?;
-    guard.require(puller, &resolved, None, reporter)?;
-    pull::check_architecture(&resolved).with_context(|| format!("checking {reference}"))?;
-    let image =
-        puller.pull_container(&resolved, &node.store, reporter).with_context(|| format!("pulling {reference}"))?;
+    let image = take(node, guard, puller, (&reference, &resolved), reporter)?;
     Ok((reference, image))
+}
+
+/// Judges, pulls.
+fn take(
+    node: &Node,
+    guard: &Guard,
+    puller: &Puller,
+    (reference, resolved): (&ImageReference, &Resolved),
+    reporter: &Reporter,
+) -> anyhow::Result<ContainerImage> {
+    guard.require(puller, resolved, None, reporter)?;
+    pull::check_architecture(resolved).with_context(|| format!("checking {reference}"))?;
+    puller.pull_container(resolved, &node.store, reporter).with_context(|| format!("pulling {reference}"))
 }
 
 /// What is to be started: the image's word, and over it that of settings.

@@ -1,6 +1,6 @@
 //! How host containers stand: what settings placed, which image the node has of each, and what systemd says of its unit.
 
-use std::{collections::BTreeSet, path::Path};
+use std::path::Path;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use rocketos_deploy::Node;
@@ -8,7 +8,7 @@ use rocketos_model::{ComposefsDigest, ImageReference, ManifestDigest};
 use rocketos_settings::render::host_container_unit;
 use serde::{Deserialize, Serialize};
 
-use super::read;
+use super::{names, read};
 use crate::{adapters::systemctl::Lasting, exit};
 
 /// How one stands.
@@ -73,9 +73,7 @@ pub fn standing(
     folder: &Path,
     ask: impl Fn(&str) -> anyhow::Result<Lasting>,
 ) -> anyhow::Result<Vec<Standing>> {
-    let placed = rocketos_dropins::list(folder)?;
-    let placed: BTreeSet<String> =
-        placed.iter().filter_map(|path| Some(path.file_name()?.to_str()?.strip_suffix(".toml")?.to_owned())).collect();
+    let placed = names(folder)?;
     let kept = node.host_container_names()?;
     let stands = |name: &String| {
         let enabled = placed.contains(name);

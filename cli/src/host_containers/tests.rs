@@ -1,5 +1,6 @@
 //! From a layout to an image that could be mounted; what is refused, and what goes on without a registry.
 
+mod again;
 mod upgrade;
 
 use std::{collections::BTreeMap, path::PathBuf};
