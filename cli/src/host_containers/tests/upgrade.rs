@@ -42,7 +42,15 @@ impl Followed {
 
     fn upgrade(&self, policy: &str, activation: Activation) -> Outcome {
         let (node, follow) = (&self.scene.machine.node, Follow::from(self.from.clone()));
-        let wanted = Wanted { follow: &follow, release: None, activation, check: false, retain: false, retry: false };
+        let wanted = Wanted {
+            follow: &follow,
+            release: None,
+            lock: None,
+            activation,
+            check: false,
+            retain: false,
+            retry: false,
+        };
         let current = roles(node).unwrap();
         bring::bring(node, &current, &self.guard(policy), &self.puller, &wanted, &self.scene.reporter).unwrap().outcome
     }
