@@ -100,6 +100,9 @@ impl<'a> Operator<'a> {
         ensure!(rules.contains("hook input") && rules.contains(":22"), "it sees {rules}");
         let traced = self.ask("strace -f -e trace=execve true 2>&1")?;
         ensure!(traced.contains("exited with 0"), "it traces {traced}");
+        let at = "rocketctl exec --tty seen -- /bin/busybox sh -c \"test -t 2 && : < /dev/tty && echo at a terminal\"";
+        let said = self.ask(&format!("host-shell -c '{at} < /dev/null'"))?;
+        ensure!(said.trim_end() == "at a terminal", "a program at a terminal said {said}");
         Ok(())
     }
 
