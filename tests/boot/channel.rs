@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail, ensure};
 use chrono::{SecondsFormat, TimeDelta, Utc};
 use rocketos_tests::fixture::{BOOT, Fixture, REPOSITORY, UPGRADE, VERSIONS};
 use rocketos_tests::publisher::{CHANNEL, Publisher};
-use rocketos_tests::{FleetLock, Guest, Progress};
+use rocketos_tests::{FleetLock, Guest, HOST_IN_GUEST, Progress};
 use serde_json::Value;
 
 /// Seconds until a release opens to anybody.
@@ -117,7 +117,7 @@ fn waits(guest: &mut Guest, vendor: &Vendor) -> Result<()> {
 
 /// By its timer's service the node takes the release in its wave, asks for the reboot lock, and reboots when it has it.
 fn updates_itself(guest: &mut Guest, vendor: &Vendor, lock: &FleetLock) -> Result<()> {
-    let schedule = format!("mode = \"apply\"\n[reboot-lock]\nurl = \"http://10.0.2.2:{}\"\n", lock.port());
+    let schedule = format!("mode = \"apply\"\n[reboot-lock]\nurl = \"http://{HOST_IN_GUEST}:{}\"\n", lock.port());
     guest.write_file("/etc/rocketos/update.toml", schedule.as_bytes())?;
     guest.check("systemctl start rocketos-update.service", UPGRADE)?;
     ensure!(lock.asked().is_empty(), "before its turn the node asked for {:?}", lock.asked());

@@ -5,6 +5,8 @@ use rocketos_tests::fixture::{BOOT, Fixture, UPGRADE, VERSIONS};
 use rocketos_tests::{Guest, Progress};
 use serde_json::Value;
 
+use crate::told;
+
 /// Exit codes, as `rocketctl --help` lists them.
 const REFUSED: i32 = 65;
 const BUSY: i32 = 75;
@@ -101,6 +103,10 @@ fn a_node_is_what_its_settings_say() -> Result<()> {
     guest.wait_booted(BOOT)?;
     progress.step("changes", || changes(&mut guest))?;
     progress.step("what is refused", || refuses(&mut guest, &fixture))?;
+    progress.step("what it finds out", || told::finds_out(&mut guest))?;
+    progress.step("whom it trusts and tells", || told::tells_whom_it_trusts(&mut guest))?;
+    progress.step("the version that it keeps to", || told::keeps_to_its_version(&mut guest, &fixture))?;
+    progress.step("how much root may do to the kernel", || told::raises_its_lockdown(&mut guest))?;
     let median = progress.step("how long a change takes", || latency(&mut guest))?;
     progress.say(&format!("a change that restarts nothing: {median} ms, the median of {TIMED}"));
     guest.check("rocketctl settings set motd=kept", BOOT)?;

@@ -3,4 +3,5 @@
 mod bootstrap;
 mod changed;
 mod host_containers;
+mod told;
 mod userdata;

@@ -32,5 +32,5 @@ pub use offline::OfflineDisk;
 pub use progress::Progress;
 pub use publisher::Publisher;
 pub use qemu::{Bus, Disk, Ended, Format, Machine, Running};
-pub use registry::Registry;
+pub use registry::{HOST_IN_GUEST, Registry};
 pub use tools::Tools;

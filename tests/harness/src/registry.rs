@@ -16,7 +16,7 @@ const START_LIMIT: Duration = Duration::from_secs(20);
 const ASK_LIMIT: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(50);
 /// The address under which QEMU's user network shows the host's loopback to a guest.
-const GUEST_VIEW: &str = "10.0.2.2";
+pub const HOST_IN_GUEST: &str = "10.0.2.2";
 
 /// A running registry.
 #[derive(Debug)]
@@ -71,7 +71,7 @@ impl Registry {
 
     /// Returns `host:port` as seen from a guest.
     pub fn in_guest(&self) -> String {
-        format!("{GUEST_VIEW}:{}", self.port)
+        format!("{HOST_IN_GUEST}:{}", self.port)
     }
 
     /// Returns the `registries.conf` fragment that lets a guest speak plain HTTP to it.
