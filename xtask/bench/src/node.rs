@@ -94,12 +94,22 @@ pub(super) fn machine(bench: &Bench, registry: &Registry) -> Machine {
         .time_limit(LIFE)
 }
 
-/// MiB in use that cannot be had back by dropping caches.
-pub(super) fn memory_in_use(guest: &mut Guest) -> Result<f64> {
-    let said = guest.ask("cat /proc/meminfo")?;
-    let kib = |key: &str| -> Result<f64> {
+/// MiB in use after a boot.
+pub(super) struct Memory {
+    /// What dropping caches leaves, mapped programs among it.
+    pub used: f64,
+    /// All but `MemAvailable`, of which the kernel takes off what it keeps free for itself (`vm.min_free_kbytes`).
+    pub unavailable: f64,
+}
+
+/// Looks at both, the second before any cache is dropped.
+pub(super) fn memory_in_use(guest: &mut Guest) -> Result<Memory> {
+    let kib = |said: &str, key: &str| -> Result<f64> {
         let line = said.lines().find(|line| line.starts_with(key)).with_context(|| format!("{key} in meminfo"))?;
         line.split_whitespace().nth(1).context("a number in meminfo")?.parse().context("a number in meminfo")
     };
-    Ok((kib("MemTotal:")? - kib("MemAvailable:")?) / 1024.0)
+    let rest = |said: &str, key: &str| Ok::<_, anyhow::Error>((kib(said, "MemTotal:")? - kib(said, key)?) / 1024.0);
+    let unavailable = rest(&guest.ask("cat /proc/meminfo")?, "MemAvailable:")?;
+    let used = rest(&guest.ask("sync; echo 3 > /proc/sys/vm/drop_caches; cat /proc/meminfo")?, "MemFree:")?;
+    Ok(Memory { used, unavailable })
 }
