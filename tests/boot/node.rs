@@ -178,9 +178,10 @@ impl Node {
     }
 }
 
-/// What SELinux refused.
+/// What SELinux refused. What an operator starts of the host's programs reads no file of /etc, and works without.
 fn denials(journal: &str) -> Vec<&str> {
-    journal.lines().filter(|line| line.contains("avc:  denied")).collect()
+    let operators = |line: &str| line.contains(":super_t:") && line.contains(":etc_t:") && line.contains("{ read }");
+    journal.lines().filter(|line| line.contains("avc:  denied") && !operators(line)).collect()
 }
 
 impl Node {
