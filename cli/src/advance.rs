@@ -90,7 +90,7 @@ pub fn to(
     reporter: &Reporter,
 ) -> anyhow::Result<Advanced> {
     let Step { wish: Wish { retry, .. }, activation, check, retain } = step;
-    let wanted = Wanted { follow, release: None, lock, activation, check, retain, retry };
+    let wanted = Wanted { lock, check, retain, retry, ..Wanted::of(follow, activation) };
     let brought = bring(node, current, &Guard::of_roles(node, current)?, puller, &wanted, reporter)?;
     Ok(Advanced { arrived: Arrived::Brought(brought.outcome), follow: follow.clone(), brought, said: None })
 }
@@ -142,7 +142,7 @@ pub fn along(
     };
     let follow = Follow { image: release.image.with_digest(release.digest), channel: Some(channel.clone()) };
     let Step { wish: Wish { retry, .. }, activation, check, retain } = step;
-    let wanted = Wanted { follow: &follow, release: Some(release), lock: None, activation, check, retain, retry };
+    let wanted = Wanted { release: Some(release), check, retain, retry, ..Wanted::of(&follow, activation) };
     let brought = bring(node, current, &guard, puller, &wanted, reporter)?;
     if brought.outcome == Outcome::Staged {
         let accepted = Accepted { version: release.version.clone(), digest: release.digest };

@@ -72,6 +72,13 @@ pub struct Wanted<'a> {
     pub retry: bool,
 }
 
+impl<'a> Wanted<'a> {
+    /// Whatever `follow` names now: what runs stays only as long as ever, and what failed here is not tried again.
+    pub fn of(follow: &'a Follow, activation: Activation) -> Self {
+        Self { follow, release: None, lock: None, activation, check: false, retain: false, retry: false }
+    }
+}
+
 /// Resolves, judges, pulls and stages.
 ///
 /// # Errors
@@ -305,15 +312,7 @@ mod tests {
         let at = |place: &str, accept: &str| format!("[layout.{:?}]\naccept = '{accept}'\n", folder.path().join(place));
         let key = "[key.k]\npem = '''\n-----BEGIN PUBLIC KEY-----\n\
                    MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n-----END PUBLIC KEY-----\n'''\n";
-        let wanted = |check, retain| Wanted {
-            follow: &follow,
-            release: None,
-            lock: None,
-            activation: Activation::Tried,
-            check,
-            retain,
-            retry: false,
-        };
+        let wanted = |check, retain| Wanted { check, retain, ..Wanted::of(&follow, Activation::Tried) };
         let signed = at("layout", "signed");
         for (policy, says) in [
             (String::new(), "the policy has no entry for oci:"),

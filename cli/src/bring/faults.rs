@@ -144,16 +144,7 @@ impl Upgrade {
         let puller = Puller::with(reader)?;
         let reporter = Reporter::new(&Progress { quiet: true, progress_fd: None })?;
         let follow = Follow::from(format!("docker://{host}/os/test:stable").parse::<ImageReference>()?);
-        let activation = Activation::Tried;
-        let wanted = Wanted {
-            follow: &follow,
-            release: None,
-            lock: None,
-            activation,
-            check: false,
-            retain: false,
-            retry: false,
-        };
+        let wanted = Wanted::of(&follow, Activation::Tried);
         Ok(bring(&node, &current, &guard, &puller, &wanted, &reporter)?.outcome)
     }
 }

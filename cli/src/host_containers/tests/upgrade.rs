@@ -42,15 +42,7 @@ impl Followed {
 
     fn upgrade(&self, policy: &str, activation: Activation) -> Outcome {
         let (node, follow) = (&self.scene.machine.node, Follow::from(self.from.clone()));
-        let wanted = Wanted {
-            follow: &follow,
-            release: None,
-            lock: None,
-            activation,
-            check: false,
-            retain: false,
-            retry: false,
-        };
+        let wanted = Wanted::of(&follow, activation);
         let current = roles(node).unwrap();
         bring::bring(node, &current, &self.guard(policy), &self.puller, &wanted, &self.scene.reporter).unwrap().outcome
     }
