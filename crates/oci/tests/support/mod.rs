@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses another part")]
 
+pub mod certificate;
 pub mod image;
 pub mod proxy;
 pub mod registry;
