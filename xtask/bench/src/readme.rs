@@ -18,14 +18,15 @@ struct Line(&'static str, &'static str, &'static str, usize, Option<Budget>, &'s
 
 const LINES: &[Line] = &[
     Line(
-        "sealed `standalone`, compressed, without firmware",
+        "sealed `standalone`, compressed, without firmware and kernel modules",
         name::STANDALONE,
         "MB",
         1,
         Some(STANDALONE_MB),
         "Flatcar 383–482 MB; fedora-bootc about 1 GB; Bottlerocket's root of 2019 42.6 MB",
     ),
-    Line("of it kernel modules", name::MODULES, "MB", 1, None, ""),
+    Line("its kernel modules, as Debian compresses and signs them", name::MODULES, "MB", 1, None, ""),
+    Line("all of it, as a registry serves it", name::WHOLE, "MB", 1, None, ""),
     Line("memory in use after boot, podman idle", name::MEMORY, "MiB", 0, Some(MEMORY_MIB), ""),
     Line(
         "user space of a boot, in times of what it was before this was looked at",
@@ -121,7 +122,7 @@ mod tests {
             name::MEMORY
         );
         let table = table(&read(&json).unwrap());
-        assert!(table.contains("without firmware | 100.0 MB | 100 MB | Flatcar"), "{table}");
+        assert!(table.contains("kernel modules | 100.0 MB | 100 MB | Flatcar"), "{table}");
         assert!(table.contains("podman idle | 130 MiB: **missed** | 120 MiB |"), "{table}");
         assert!(table.contains("before this was looked at | not measured yet | 0.6 |"), "{table}");
         let text = format!("a\n{BEGIN}old\n{END}\nb\n");

@@ -40,14 +40,15 @@ fn describe(figures: &mut Figures, variant: &str, image: &Image) -> Result<()> {
     let uki = mb(image.layers.last().copied().unwrap_or(0));
     figures.add(format!("{variant}: compressed"), compressed, "MB");
     figures.add(format!("{variant}: of it the layers of firmware"), firmware, "MB");
+    let apart = compressed - firmware - of_modules;
     match variant {
-        "standalone" => figures.add_budgeted(name::STANDALONE, compressed - firmware, "MB", STANDALONE_MB),
-        _ => figures.add(format!("{variant}: compressed, without firmware"), compressed - firmware, "MB"),
+        "standalone" => figures.add_budgeted(name::STANDALONE, apart, "MB", STANDALONE_MB),
+        _ => figures.add(format!("{variant}: compressed, without firmware and kernel modules"), apart, "MB"),
     }
     ensure!(of_modules > 0.0, "an image without kernel modules");
     figures.add(format!("{variant}: of it the layers of kernel modules"), of_modules, "MB");
     figures.add(format!("{variant}: of it the layer of the UKI"), uki, "MB");
-    figures.add(format!("{variant}: of it the rest"), compressed - firmware - of_modules - uki, "MB");
+    figures.add(format!("{variant}: of it the rest"), apart - uki, "MB");
     // One layer a group, the UKI's on top.
     for (group, bytes) in image.layers.iter().take(image.layers.len().saturating_sub(1)).enumerate() {
         figures.add(format!("{variant}: group {group:02}"), mb(*bytes), "MB");
