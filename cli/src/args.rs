@@ -450,12 +450,19 @@ pub struct Sign {
 pub enum Internal {
     /// Make the health checks before the boot is complete.
     Health,
+    /// Look at the network for a check, and write what came of it.
+    Look {
+        /// The check's name.
+        check: String,
+    },
     /// Watch a release on trial until the end of its soak, and declare it good.
     Soak,
     /// Give its try back to a release on trial where the machine shuts down in order.
     Excuse,
     /// Leave a release on trial whose boot is not complete in time.
     Deadline,
+    /// Make one step towards the image's loader, where nothing is on trial.
+    Loader,
     /// Leave a release on trial that ended in emergency mode.
     Stranded,
     /// Look for something newer, and do with it what update.toml says.
@@ -478,6 +485,10 @@ pub enum Internal {
     WatchVerity,
     /// Do what the client on standard input asks.
     Serve,
+    /// Say which images and files processes use to who asks on standard input.
+    InUse,
+    /// Attach and detach mounts for who asks on standard input.
+    Mounts,
     /// Serve the API on the socket that is standard input.
     Api,
     /// Do what settings ask for before the node counts as configured.

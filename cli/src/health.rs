@@ -16,6 +16,7 @@ use anyhow::Context as _;
 use rocketos_deploy::{Node, Verdict, bless, give_try_back, prune};
 use rocketos_health::{Report, Suite, load};
 use rocketos_model::layout;
+use rustix::time::ClockId;
 
 use crate::{
     adapters::{checker::Checker, systemctl, transient::Unit},
@@ -92,6 +93,16 @@ pub fn newest() -> Option<Report> {
     serde_json::from_str(&text).ok()
 }
 
+/// Looks at the network for the check `name`, and writes what came of it: for who makes checks and has no network.
+pub fn look(name: &str) -> anyhow::Result<()> {
+    let suite = load(Path::new("/"))?;
+    let check = suite.checks.iter().find(|check| check.name == name);
+    let check = check.with_context(|| format!("there is no check '{name}'"))?;
+    let outcome = runtime()?.block_on(rocketos_health::look(check));
+    println!("{}", serde_json::to_string(&outcome).context("writing down what the look came to")?);
+    Ok(())
+}
+
 /// Makes the checks once, and changes nothing.
 pub fn now() -> anyhow::Result<Report> {
     check(&load(Path::new("/"))?, Looks::Asked)
@@ -116,7 +127,6 @@ pub fn gate() -> anyhow::Result<()> {
 pub fn soak(ready: impl FnOnce()) -> anyhow::Result<()> {
     let Some(trial) = Trial::of_this_boot()? else {
         println!("Nothing is on trial.");
-        update_loader();
         ready();
         return Ok(());
     };
@@ -157,6 +167,15 @@ pub fn soak(ready: impl FnOnce()) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// In a boot of a release that has proved itself: one step towards the image's loader.
+pub fn advance_loader() -> anyhow::Result<()> {
+    match Trial::of_this_boot()? {
+        Some(trial) => println!("Deployment {} is on trial; its loader waits for it.", trial.id),
+        None => update_loader(),
+    }
+    Ok(())
+}
+
 /// In a boot that is good: one step towards the image's loader. The node does its work without it.
 fn update_loader() {
     if let Err(error) = loader::advance(|| trial::locked("updating the loader")) {
@@ -175,10 +194,16 @@ pub fn excuse() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Some time after the start: a release on trial whose boot is not complete by now has failed.
+/// Some time after the kernel's start: a release on trial whose boot is not complete by now has failed.
 pub fn deadline() -> anyhow::Result<()> {
+    // With nothing on trial nobody waits here.
+    if Trial::of_this_boot()?.is_none() {
+        return Ok(());
+    }
     let settings = Settings::of_node()?;
-    thread::sleep(settings.deadline);
+    let up = rustix::time::clock_gettime(ClockId::Boottime);
+    let up = Duration::new(up.tv_sec.unsigned_abs(), 0);
+    thread::sleep(settings.deadline.saturating_sub(up));
     // What was found to fail by then, and has nowhere to go to, stays.
     if Trial::of_this_boot()?.is_none_or(|trial| trial.failed) {
         return Ok(());

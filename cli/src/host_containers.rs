@@ -5,6 +5,7 @@
 
 mod again;
 mod include;
+mod mounts;
 mod program;
 mod standing;
 
@@ -36,6 +37,7 @@ use crate::{
 
 pub use again::look_again;
 pub use include::{System, include};
+pub use mounts::mount_for_others;
 pub use program::program_in;
 pub use standing::{Standing, Unit, standing};
 

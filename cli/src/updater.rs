@@ -7,11 +7,13 @@
 
 mod client;
 mod domain;
+mod own;
 mod protocol;
 mod service;
 
 pub use client::{Done, Unanswered, ask, have_done};
 pub use domain::{Asks, asked_by};
+pub use own::answer as answer_own;
 pub use service::serve;
 
 use crate::args::{Kargs, Keys, Progress, Verb};

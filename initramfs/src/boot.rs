@@ -55,6 +55,7 @@ pub fn boot() -> Result<Infallible> {
     machine_id::hand_over(&sysroot, &new_root)?;
     root::ensure_settings(&sysroot, deployment);
 
+    let on_trial = loader.counts || loader.entry.is_none();
     interfaces::tell(&Booted {
         composefs_digest: digest,
         deployment,
@@ -63,6 +64,11 @@ pub fn boot() -> Result<Infallible> {
         root: disk.root.path.display().to_string(),
         esp: disk.esp.path.display().to_string(),
     })?;
+    interfaces::tell_unclean(&disk.esp.path.display().to_string())?;
+    interfaces::tell_room(&disk)?;
+    if on_trial {
+        interfaces::tell_trial()?;
+    }
     if let Some(allowed) = sealed {
         interfaces::tell_allowed(&allowed)?;
     }

@@ -8,6 +8,9 @@ use rocketos_tests::{Guest, Progress};
 /// The firmware's order, as it keeps it.
 const ORDER: &str = "od -An -tx1 /sys/firmware/efi/efivars/BootOrder-8be4df61-93ca-11d2-aa0d-00e098032b8c";
 
+/// Waits until the boot has made its own step towards the loader.
+const STEPPED: &str = "until [ $(systemctl show --property=ExecMainExitTimestampMonotonic --value rocketos-loader) != 0 ]; do sleep 1; done";
+
 fn state(guest: &mut Guest) -> Result<String> {
     let status = guest.status()?;
     let loader = &status["status"]["rocketos"]["loader"];
@@ -21,7 +24,8 @@ fn running(guest: &mut Guest) -> Result<String> {
 
 fn restart(guest: &mut Guest) -> Result<()> {
     guest.reboot(BOOT)?;
-    guest.wait_booted(BOOT).map(drop)
+    guest.wait_booted(BOOT)?;
+    guest.check(STEPPED, BOOT).map(drop)
 }
 
 #[test]
@@ -36,7 +40,7 @@ fn a_loader_is_tried_before_it_is_kept() -> Result<()> {
     let order = guest.ask(ORDER)?;
 
     progress.step("a new loader starts the next boot, and is kept", || {
-        guest.check(&format!("(cat {LOADER}; echo new) > {OTHER_LOADER} && systemctl restart rocketos-bless"), BOOT)?;
+        guest.check(&format!("(cat {LOADER}; echo new) > {OTHER_LOADER} && systemctl start rocketos-loader"), BOOT)?;
         ensure!(state(&mut guest)? == "trying", "{}", state(&mut guest)?);
         ensure!(guest.ask(ORDER)? == order, "the order changed before the new loader proved itself");
         restart(&mut guest)?;
@@ -47,7 +51,7 @@ fn a_loader_is_tried_before_it_is_kept() -> Result<()> {
         Ok(())
     })?;
     progress.step("a loader that does not come up is given up", || {
-        guest.check(&format!("echo broken > {OTHER_LOADER} && systemctl restart rocketos-bless"), BOOT)?;
+        guest.check(&format!("echo broken > {OTHER_LOADER} && systemctl start rocketos-loader"), BOOT)?;
         let order = guest.ask(ORDER)?;
         for expected in ["trying", "failed"] {
             restart(&mut guest)?;

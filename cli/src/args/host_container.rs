@@ -27,6 +27,11 @@ fn ground(text: &str) -> Result<String, String> {
     name.parse::<Name>().map(|_| text.to_owned())
 }
 
+/// Whether a container of the host may run on what is called so.
+pub fn is_ground(text: &str) -> bool {
+    ground(text).is_ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::ground;

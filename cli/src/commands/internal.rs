@@ -13,20 +13,25 @@ use crate::{
     automatic::{self, Looked},
     bootstrap, configure, firewall, health, host_containers, metrics,
     output::Reporter,
+    updater,
 };
 
 /// Runs it.
 pub fn run(verb: &Internal) -> anyhow::Result<()> {
     match verb {
         Internal::Health => health::gate(),
+        Internal::Look { check } => health::look(check),
         Internal::Soak => health::soak(notify_ready),
         Internal::Excuse => health::excuse(),
         Internal::Deadline => health::deadline(),
+        Internal::Loader => health::advance_loader(),
         Internal::Stranded => health::stranded(),
         Internal::Update => update(),
         Internal::Metrics => metrics::tell(),
         Internal::Api => crate::api::serve(),
         Internal::Serve => crate::updater::serve(),
+        Internal::InUse => updater::answer_own(rocketos_store::in_use::answer),
+        Internal::Mounts => host_containers::mount_for_others(),
         Internal::WatchVerity => crate::watch::run(),
         Internal::Firewall => firewall::load_all(),
         Internal::CheckEsp => check_esp(),

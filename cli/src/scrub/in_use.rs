@@ -5,28 +5,22 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::{self, File},
+    fs::File,
     io,
     path::{Path, PathBuf},
 };
 
 use rocketos_deploy::Node;
 use rocketos_model::ObjectId;
+use rocketos_store::in_use;
 use rustix::fs::{Advice, fadvise};
-
-/// Has the kernel forget names and inodes that nobody uses (Documentation/admin-guide/sysctl/vm.rst).
-const DROP_CACHES: &str = "/proc/sys/vm/drop_caches";
-const NAMES_AND_INODES: &str = "2";
 
 /// Of `mended`, which a mounted image needs, those that are still in use as they were; all of them where nobody can tell.
 pub fn still_in_use(node: &Node, mended: BTreeSet<ObjectId>) -> BTreeSet<ObjectId> {
     let Some(booted) = &node.booted else { return mended };
     let Ok(listing) = node.store.list_files(&booted.composefs_digest) else { return mended };
-    if fs::write(DROP_CACHES, NAMES_AND_INODES).is_err() {
-        return mended;
-    }
     let paths = paths_of(&listing, &mended);
-    let open = open_files();
+    let Ok(open) = in_use::files() else { return mended };
     let gone = |id: &ObjectId| {
         let paths = paths.get(id).filter(|paths| !paths.is_empty());
         paths.is_some_and(|paths| paths.iter().all(|path| !open.contains(path) && reads(path)))
@@ -64,18 +58,6 @@ fn reads(path: &Path) -> bool {
     read().is_ok()
 }
 
-/// Every file that some process has open or mapped. Processes come and go; those that are there now are what matters.
-fn open_files() -> BTreeSet<PathBuf> {
-    let mut found = BTreeSet::new();
-    for process in fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path()) {
-        let maps = fs::read_to_string(process.join("maps")).unwrap_or_default();
-        found.extend(maps.lines().filter_map(|line| line.find('/').map(|at| PathBuf::from(&line[at..]))));
-        let links = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
-        found.extend(links.filter_map(|link| fs::read_link(link.path()).ok()));
-    }
-    found
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,11 +74,8 @@ mod tests {
     }
 
     #[test]
-    fn knows_what_is_open_and_mapped() {
-        let open = open_files();
-        assert!(open.contains(&std::env::current_exe().unwrap()), "this program is mapped");
+    fn knows_what_can_be_read() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        assert!(open_files().contains(file.path()) && reads(file.path()));
-        assert!(!reads(Path::new("/proc/nothing")));
+        assert!(reads(file.path()) && !reads(Path::new("/proc/nothing")));
     }
 }

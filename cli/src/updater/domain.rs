@@ -29,6 +29,18 @@ pub(super) fn admit(connection: &UnixStream) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// An error unless who is at the other end of the service's connection is root, and in this process's own domain.
+pub(super) fn admit_own(connection: &UnixStream) -> anyhow::Result<()> {
+    let peer = socket_peercred(connection.as_fd()).context("asking who is there")?;
+    ensure!(peer.uid.is_root(), "only root may ask; user {} does", peer.uid.as_raw());
+    let Some(own) = current() else { return Ok(()) };
+    let asks =
+        SecurityContext::of_peer_socket(&connection.as_raw_fd(), true).context("asking for the peer's domain")?;
+    let who = text(&asks).unwrap_or_default();
+    ensure!(who.split(':').nth(2) == Some(&*own.type_), "only {} may ask; {who} does", own.type_);
+    Ok(())
+}
+
 /// Who is at the other end of a connection, and what the policy lets them do with a service.
 pub struct Asks<const N: usize> {
     /// In which context.

@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -26,6 +27,10 @@ const CHUNK: usize = 32 << 10;
 const USAGE: u8 = 2;
 /// The exit code of what is not allowed (sysexits.h, EX_NOPERM).
 const NOT_ALLOWED: u8 = 77;
+/// Folders that the client sees with other files in them.
+const OWN: [&str; 2] = ["/tmp", "/var/tmp"];
+/// Transports whose names are paths.
+const FILES: [&str; 2] = ["oci:", "oci-archive:"];
 /// The exit code of a verb that a signal ended, before the signal's number, as shells have it.
 const SIGNALLED: i32 = 128;
 
@@ -77,14 +82,36 @@ fn asked(connection: &UnixStream) -> Result<Request, Refused> {
             why: anyhow!("the updater does not do this: {}", request.arguments.join(" ")),
         });
     }
+    if let Some(path) = unseen(&request) {
+        let why =
+            anyhow!("{} is not there for the updater, which has a /tmp of its own; put it elsewhere", path.display());
+        return Err(Refused { code: USAGE, why });
+    }
     Ok(request)
+}
+
+/// True of folders that this service has of its own (systemd.exec(5), `PrivateTmp=`).
+fn is_own(path: &Path) -> bool {
+    OWN.iter().any(|own| path.starts_with(own))
+}
+
+/// A file that the client names and sees, and this service does not.
+fn unseen(request: &Request) -> Option<PathBuf> {
+    let values = request.arguments.iter().filter_map(|argument| Some(argument.split_once('=')?.1));
+    let mut named = request.arguments.iter().map(String::as_str).chain(values);
+    let path = |text: &str| match FILES.iter().find_map(|transport| text.strip_prefix(transport)) {
+        Some(path) => Some(request.directory.join(path)),
+        None => text.starts_with('/').then(|| PathBuf::from(text)),
+    };
+    named.find_map(|text| path(text).filter(|path| is_own(path)))
 }
 
 /// Runs the verb, and sends what it says; returns its exit code.
 fn run(request: &Request, connection: &UnixStream, client: &Client) -> Result<u8, Refused> {
     let progress = request.progress.then(pipe).transpose()?;
     let mut command = itself::again(&request.arguments, progress.as_ref().map(|(_, write)| write.as_fd()));
-    command.current_dir(&request.directory);
+    // One of its own is empty; a name that is relative to it was refused.
+    command.current_dir(if is_own(&request.directory) { Path::new("/") } else { &request.directory });
     command.envs(request.environment.iter().filter(|(name, _)| protocol::ENVIRONMENT.contains(&name.as_str())));
     let mut child = command.spawn().context("starting the verb")?;
     let events = progress.map(|(read, _)| read);
@@ -178,6 +205,27 @@ fn whole(bytes: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn knows_what_it_does_not_see() {
+        let request = |directory: &str, argument: &str| Request {
+            arguments: vec!["switch".to_owned(), argument.to_owned()],
+            directory: directory.into(),
+            environment: std::collections::BTreeMap::new(),
+            progress: false,
+        };
+        for (directory, argument, is_unseen) in [
+            ("/root", "oci:/tmp/layout", true),
+            ("/tmp/x", "oci:layout:1", true),
+            ("/root", "--from=oci-archive:/var/tmp/a.tar", true),
+            ("/root", "/tmp/keys", true),
+            ("/tmp/x", "docker://registry.example/os", false),
+            ("/root", "oci:layout", false),
+            ("/root", "oci:/mnt/tmp/layout", false),
+        ] {
+            assert_eq!(unseen(&request(directory, argument)).is_some(), is_unseen, "{directory} {argument}");
+        }
+    }
 
     #[test]
     fn characters_are_not_cut() {

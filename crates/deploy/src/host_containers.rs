@@ -13,7 +13,8 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File, Permissions},
-    os::unix::fs::PermissionsExt as _,
+    io,
+    os::{fd::OwnedFd, unix::fs::PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -21,18 +22,20 @@ use rocketos_model::{ComposefsDigest, DeploymentId, ImageReference, ManifestDige
 use rocketos_store::mount::mount_image;
 use rocketos_sys::mount::{Access, MountError, MountOption, Right, attach, forbid, mount_virtual};
 use rustix::{
-    fs::CWD,
+    fs::{CWD, fstatfs},
     io::Errno,
     mount::{UnmountFlags, unmount},
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{DeployError, Node, files, labels};
+use crate::{DeployError, Node, files, labels, mounts};
 
 /// Most that a container keeps in memory as files.
 const MEMORY: &str = "128M";
 /// Folders below the memory of a container, with their permissions.
 const FOLDERS: [(&str, u32); 2] = [("run", 0o755), ("tmp", 0o1777)];
+/// What an image's mount says that it is (linux/magic.h, OVERLAYFS_SUPER_MAGIC).
+const OVERLAY: i64 = 0x794c_7630;
 /// Permissions of a persistent folder that is made.
 const PERSISTENT_MODE: u32 = 0o755;
 
@@ -170,6 +173,7 @@ fn write(path: &Path, container: &HostContainer) -> Result<(), DeployError> {
 /// What a host container runs on.
 #[derive(Debug, Clone)]
 pub struct Ground {
+    name: String,
     /// Below [`layout::node::HOST_CONTAINERS_RUN`].
     folder: PathBuf,
     persistent: PathBuf,
@@ -179,6 +183,7 @@ impl Ground {
     /// Of the container `name` of the machine that runs.
     pub fn of(name: &str) -> Self {
         Self {
+            name: name.to_owned(),
             folder: Path::new(layout::node::HOST_CONTAINERS_RUN).join(name),
             persistent: Path::new(layout::node::HOST_CONTAINERS_DATA).join(name),
         }
@@ -189,21 +194,36 @@ impl Ground {
         self.folder.join(layout::host_container::PROCESS)
     }
 
-    /// Mounts the image, read-only and with fs-verity, and makes what the container writes to, which bears `label`.
+    /// Below which it all is.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Mounts the image, read-only and with fs-verity, and has made what the container writes to, which bears `label`.
     ///
     /// # Errors
     /// When the image is not the one its digest names, or something cannot be mounted or made.
     pub fn lay(&self, image: &ComposefsDigest, label: &str, persistent: bool) -> Result<(), DeployError> {
         self.clear()?;
-        let selinux = labels::are_there();
         // A layer of an overlay has to be attached: the node's own clone of the root partition is not.
         let sysroot = File::open(layout::node::SYSROOT).map_err(DeployError::io("opening", layout::node::SYSROOT))?;
         let root = mount_image(&sysroot, image)
             .map_err(|error| DeployError::Mount { doing: "mounting the container's image", source: error.into() })?;
+        mounts::lay(&self.name, root, label, persistent)
+    }
+
+    /// Attaches the image's mount, and makes what the container writes to.
+    pub(crate) fn build(&self, root: OwnedFd, label: &str, persistent: bool) -> Result<(), DeployError> {
         let mounting = |error: MountError| DeployError::Mount {
-            doing: "mounting what the container writes to",
+            doing: "mounting what the container runs on",
             source: error.into(),
         };
+        let found = fstatfs(&root).map_err(|error| DeployError::io("looking at", &self.folder)(error.into()))?;
+        if found.f_type != OVERLAY {
+            let error = io::Error::new(io::ErrorKind::InvalidInput, "this is no image");
+            return Err(DeployError::io("mounting below", &self.folder)(error));
+        }
+        let selinux = labels::are_there();
         forbid(&root, &[Right::Device]).map_err(mounting)?;
         let memory = mount_virtual(
             "tmpfs",
@@ -242,11 +262,17 @@ impl Ground {
         Ok(())
     }
 
-    /// Unmounts it all; what outlives the container stays.
+    /// Has it all unmounted; what outlives the container stays.
     ///
     /// # Errors
     /// When something does not go.
     pub fn clear(&self) -> Result<(), DeployError> {
+        mounts::clear(&self.name)?;
+        files::remove(&self.process())
+    }
+
+    /// Unmounts it all.
+    pub(crate) fn unmount(&self) -> Result<(), DeployError> {
         for name in [layout::host_container::ROOT, layout::host_container::MEMORY] {
             let path = self.folder.join(name);
             match unmount(&path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
@@ -254,6 +280,6 @@ impl Ground {
                 Err(error) => return Err(DeployError::io("unmounting", path)(error.into())),
             }
         }
-        files::remove(&self.process())
+        Ok(())
     }
 }

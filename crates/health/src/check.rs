@@ -18,6 +18,8 @@ pub mod limits {
     pub const TIME: Duration = Duration::from_secs(3600);
     /// Bytes of an answer that are looked at.
     pub const ANSWER_BYTES: usize = 256 << 10;
+    /// What whoever is asked to look at the network may take beside the look itself.
+    pub const START: Duration = Duration::from_secs(30);
     /// Words of a command.
     pub const WORDS: usize = 128;
     /// What a look into a host container may take while a boot waits.

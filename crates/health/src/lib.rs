@@ -17,5 +17,5 @@ mod run;
 
 pub use check::{Check, Kind, Level, limits};
 pub use load::{LoadError, Suite, load};
-pub use probe::{Ended, Programs};
+pub use probe::{Ended, Programs, look};
 pub use report::{Outcome, Report, Result as CheckResult};

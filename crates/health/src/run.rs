@@ -9,7 +9,10 @@ use tokio::{sync::watch, task::JoinSet, time};
 
 #[cfg(doc)]
 use crate::limits;
-use crate::{Check, CheckResult, Kind, Level, Outcome, Programs, Report, Suite, order, probe::probe};
+use crate::{
+    Check, CheckResult, Kind, Level, Outcome, Programs, Report, Suite, order,
+    probe::{late, limit, probe},
+};
 
 /// What others hear of a check; nothing until it is made.
 type News = watch::Receiver<Option<bool>>;
@@ -83,9 +86,8 @@ async fn in_turn<P: Programs>(check: &Check, before: Vec<(String, News)>, progra
     time::sleep(check.delay).await;
     let mut left = check.retries;
     loop {
-        let attempt = time::timeout(check.timeout, probe(check, programs)).await;
-        let outcome =
-            attempt.unwrap_or_else(|_| Outcome::Failed(format!("nothing within {} s", check.timeout.as_secs())));
+        let attempt = time::timeout(limit(check), probe(check, programs)).await;
+        let outcome = attempt.unwrap_or_else(|_| late(check));
         // Whether a host container comes is its unit's affair, and nobody waits for that here.
         let absent = matches!((&check.kind, &outcome), (Kind::HostContainer { .. }, Outcome::NotRun(_)));
         if outcome == Outcome::Passed || left == 0 || absent {

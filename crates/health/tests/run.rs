@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rocketos_health::{Ended, Outcome, Programs, Report, load};
+use rocketos_health::{Check, Ended, Outcome, Programs, Report, load, look};
 
 /// Units by what they are at each look, and real programs; one host container, `here`, which has the programs of this machine.
 #[derive(Default)]
@@ -26,6 +26,10 @@ impl Programs for Node {
         let mut units = self.units.lock().unwrap();
         let states = units.get_mut(unit).ok_or_else(|| format!("nobody knows {unit}"))?;
         Ok(if states.len() > 1 { states.remove(0) } else { states[0] }.to_owned())
+    }
+
+    async fn look(&self, check: &Check) -> Result<Outcome, String> {
+        Ok(look(check).await)
     }
 
     async fn run(&self, command: &[String], _limit: Duration) -> Result<Ended, String> {

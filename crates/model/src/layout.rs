@@ -160,6 +160,12 @@ pub mod node {
     pub const HEALTH: &str = "/run/rocketos/health.json";
     /// What the initramfs found: [`crate::Booted`].
     pub const BOOTED: &str = "/run/rocketos/booted.toml";
+    /// There where the initramfs found the ESP as a power cut leaves it.
+    pub const UNCLEAN_ESP: &str = "/run/rocketos/unclean-esp";
+    /// There where the initramfs found room on the disk behind the partitions that it knows, or in that of the root.
+    pub const DISK_HAS_ROOM: &str = "/run/rocketos/disk-has-room";
+    /// There where the initramfs found a release on trial.
+    pub const ON_TRIAL: &str = "/run/rocketos/on-trial";
     /// What the firewall was loaded with.
     pub const FIREWALL: &str = "/run/rocketos/firewall.json";
     /// Arguments that may be added to the sealed ones; absent where the image takes any.
@@ -178,6 +184,10 @@ pub mod node {
     pub const TRANSACTIONS: &str = "/run/rocketos/settings/transactions";
     /// Where the API is asked.
     pub const API_SOCKET: &str = "/run/rocketos/api.sock";
+    /// Where somebody is asked who may look into every process.
+    pub const IN_USE_SOCKET: &str = "/run/rocketos/in-use.sock";
+    /// Where somebody is asked who may mount what others see.
+    pub const MOUNTS_SOCKET: &str = "/run/rocketos/mounts.sock";
     /// What a host container is to run, a file each; placed by settings.
     pub const HOST_CONTAINERS: &str = "/etc/rocketos/host-containers";
     /// What host containers run on, a folder each.

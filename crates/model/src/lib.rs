@@ -8,6 +8,7 @@ pub mod booted;
 pub mod cmdline;
 pub mod digest;
 pub mod entry;
+pub mod fat;
 pub mod gpt;
 pub mod labels;
 pub mod layout;

@@ -15,7 +15,7 @@ use rustix::{
     io::Errno,
 };
 
-use crate::{Store, StoreError, Verity};
+use crate::{Store, StoreError, Verity, in_use};
 
 /// How long others may keep the store open before collecting is given up.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -104,63 +104,20 @@ fn holders(locks: &str, file: &str) -> Vec<u32> {
     found
 }
 
-/// Composefs digests of all images mounted now, in whichever mount namespace.
-///
-/// A namespace that no process is in, held by a file descriptor or a bind mount alone, is not seen.
+/// Composefs digests of all images mounted now ([`in_use::images`]).
 pub(crate) fn mounted_images(verity: Verity) -> Result<BTreeSet<ComposefsDigest>, StoreError> {
-    let (mut namespaces, mut found) = (BTreeSet::new(), BTreeSet::new());
-    for process in fs::read_dir("/proc").map_err(StoreError::Read)? {
-        let process = process.map_err(StoreError::Read)?;
-        if !process.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit) {
-            continue;
+    match in_use::images() {
+        // A store for building images is nobody's root, and its owner may not look into the processes of others.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && verity == Verity::Optional => {
+            Ok(BTreeSet::new())
         }
-        let read = fs::read_link(process.path().join("ns/mnt")).and_then(|namespace| {
-            if !namespaces.contains(&namespace) {
-                found.extend(sources(&fs::read_to_string(process.path().join("mountinfo"))?));
-                namespaces.insert(namespace);
-            }
-            Ok(())
-        });
-        match read {
-            Ok(()) => {}
-            Err(error) if ended(&error) => {}
-            // A store for building images is nobody's root, and its owner may not look into the processes of others.
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && verity == Verity::Optional => {}
-            Err(error) => return Err(StoreError::Read(error)),
-        }
+        other => other.map_err(StoreError::Read),
     }
-    Ok(found)
-}
-
-/// True where the process has ended meanwhile; a zombie's mount table gives EINVAL.
-fn ended(error: &io::Error) -> bool {
-    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
-    matches!(errno, Some(Errno::NOENT | Errno::SRCH | Errno::INVAL))
-}
-
-/// The digests in `composefs:<digest>` mount sources (proc(5), mountinfo).
-fn sources(mountinfo: &str) -> impl Iterator<Item = ComposefsDigest> {
-    mountinfo
-        .lines()
-        .filter_map(|line| line.split_once(" - "))
-        .filter_map(|(_, rest)| rest.split(' ').nth(1))
-        .filter_map(|source| source.strip_prefix("composefs:")?.parse().ok())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn finds_mounted_images() {
-        let hex = "ab".repeat(64);
-        let text = format!(
-            "22 1 0:21 / / ro,relatime - overlay composefs:{hex} ro,verity=require\n\
-             23 22 0:5 / /dev rw - devtmpfs dev rw\n\
-             24 22 0:9 / /x rw - overlay composefs:12 rw\n"
-        );
-        assert_eq!(sources(&text).collect::<Vec<_>>(), [hex.parse().unwrap()]);
-    }
 
     #[test]
     fn finds_who_holds_a_lock() {

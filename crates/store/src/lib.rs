@@ -8,6 +8,8 @@
 //! on the disk. An *image* is in the store when its manifest is, under the same rule. A crash leaves at most objects
 //! that nothing names yet; the next run finds them by their digest.
 
+#[cfg(feature = "images")]
+pub mod in_use;
 pub mod mount;
 
 #[cfg(feature = "images")]

@@ -18,6 +18,9 @@ pub const LOADER_ENTRY_SELECTED: &str = "LoaderEntrySelected-4a67b082-0a4c-41cf-
 /// The partition the loader was started from, as upper- or lower-case GUID.
 pub const LOADER_DEVICE_PART_UUID: &str = "LoaderDevicePartUUID-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
 
+/// The path of the boot entry that runs, where it counts tries (systemd's boot loader interface).
+pub const LOADER_BOOT_COUNT_PATH: &str = "LoaderBootCountPath-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+
 /// The file that the loader was started from, a path on its partition.
 pub const LOADER_IMAGE_IDENTIFIER: &str = "LoaderImageIdentifier-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
 /// Kept over a reset, seen by the loader, seen by the system (`EFI_VARIABLE_NON_VOLATILE`, `_BOOTSERVICE_ACCESS`,

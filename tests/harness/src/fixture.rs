@@ -183,7 +183,9 @@ impl Fixture {
         let first = format!("[Unit]\nWants={SWAP}\nAfter={SWAP}\n");
         machine.credentials(|set| {
             set.unit(SWAP, &swap);
-            set.set("systemd.unit-dropin.rocketos-bless.service", first);
+            for updates in ["rocketos-bless", "rocketos-loader"] {
+                set.set(&format!("systemd.unit-dropin.{updates}.service"), &*first);
+            }
         })
     }
 

@@ -6,10 +6,11 @@ use tokio::net::{TcpStream, lookup_host};
 
 use crate::Outcome;
 
-/// The kernel's routes (proc(5)): in the first, the second field is the destination and the eighth the mask.
-const ROUTES: &str = "/proc/net/route";
+/// The kernel's routes (proc(5)), as the first process has them: whoever asks may have a network of its own. In the first, the second
+/// field is the destination and the eighth the mask.
+const ROUTES: &str = "/proc/1/net/route";
 /// In this one the first field is the destination, the second its prefix, the last the interface.
-const ROUTES_6: &str = "/proc/net/ipv6_route";
+const ROUTES_6: &str = "/proc/1/net/ipv6_route";
 /// The interface of routes that lead nowhere.
 const LOOPBACK: &str = "lo";
 
