@@ -5,7 +5,7 @@
 
 use std::{
     collections::BTreeSet,
-    fs, io, thread,
+    fs, thread,
     time::{Duration, Instant},
 };
 
@@ -106,13 +106,8 @@ fn holders(locks: &str, file: &str) -> Vec<u32> {
 
 /// Composefs digests of all images mounted now ([`in_use::images`]).
 pub(crate) fn mounted_images(verity: Verity) -> Result<BTreeSet<ComposefsDigest>, StoreError> {
-    match in_use::images() {
-        // A store for building images is nobody's root, and its owner may not look into the processes of others.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && verity == Verity::Optional => {
-            Ok(BTreeSet::new())
-        }
-        other => other.map_err(StoreError::Read),
-    }
+    // A store for building images is nobody's root, and its owner may not look into the processes of others.
+    in_use::images(verity == Verity::Required).map_err(StoreError::Read)
 }
 
 #[cfg(test)]
