@@ -1,4 +1,5 @@
-//! A node on a channel: its wave, a halt, a recall, keys that rotate while it is off, and a policy that comes with them.
+//! A node on a channel: its wave, a halt, what its settings say of both, a recall, keys that rotate while it is off, and a policy that
+//! comes with them.
 
 use anyhow::{Context, Result, bail, ensure};
 use chrono::{SecondsFormat, TimeDelta, Utc};
@@ -11,6 +12,11 @@ use serde_json::Value;
 const CLOSED: u64 = 600;
 /// The policy does not allow the image.
 const NOT_ALLOWED: i32 = 77;
+/// A setting is not what it has to be.
+const REFUSED: i32 = 65;
+/// Places in a curve: of 2048.
+const FIRST: u32 = 0;
+const LAST: u32 = 2047;
 /// Where an image has its own.
 const TRUST: &str = "/usr/lib/rocketos/trust";
 /// Where the first root goes in the guest.
@@ -115,6 +121,39 @@ fn waits(guest: &mut Guest, vendor: &Vendor) -> Result<()> {
     Ok(())
 }
 
+/// Settings put it back on the channel, and give it its place in a curve.
+fn is_told_by_settings(guest: &mut Guest, vendor: &Vendor) -> Result<()> {
+    let shows = |guest: &mut Guest, wanted: &str| -> Result<()> {
+        let status = guest.ask("rocketctl status")?;
+        ensure!(status.contains(wanted), "status does not show '{wanted}': {status}");
+        Ok(())
+    };
+    let image = vendor.image(VERSIONS[0]);
+    guest.check(&format!("rocketctl switch {image}"), UPGRADE)?;
+    shows(guest, &format!("image: {image}"))?;
+    ensure!(!guest.ask("rocketctl status")?.contains("follows: "), "it still follows the channel");
+    let place = vendor.publisher.place();
+    let alone = guest.run(&format!("rocketctl settings set updates.channel={CHANNEL} 2>&1"), BOOT)?;
+    ensure!(alone.status == REFUSED && alone.stdout.contains("from"), "a channel from nowhere: {}", alone.stdout);
+    guest.check(
+        &format!("rocketctl settings set updates.channel={CHANNEL} updates.from={place} updates.seed={LAST}"),
+        BOOT,
+    )?;
+    // Half of the fleet has its turn since an hour.
+    vendor.publisher.file("half.json", r#"[{"after": 0, "share": 0.5}, {"after": 604800, "share": 1}]"#)?;
+    let since = in_hours(-1);
+    vendor.says(&["open", "--channel", CHANNEL, VERSIONS[1], "--curve=half.json", "--published", &since])?;
+    expect(guest, "rocketctl upgrade", "waiting", Some("turn"))?;
+    shows(guest, &format!("follows: channel {CHANNEL} of {place}"))?;
+    guest.check(&format!("rocketctl settings set updates.seed={FIRST}"), BOOT)?;
+    expect(guest, "rocketctl upgrade --check", "available", None)?;
+    guest.check(&format!("rocketctl settings set updates.seed={LAST} updates.ignore-waves=true"), BOOT)?;
+    expect(guest, "rocketctl upgrade --check", "available", None)?;
+    // What follows is decided by the last place.
+    guest.check("rocketctl settings unset updates.ignore-waves", BOOT)?;
+    expect(guest, "rocketctl upgrade --check", "waiting", Some("turn"))
+}
+
 /// By its timer's service the node takes the release in its wave, asks for the reboot lock, and reboots when it has it.
 fn updates_itself(guest: &mut Guest, vendor: &Vendor, lock: &FleetLock) -> Result<()> {
     let schedule = format!("mode = \"apply\"\n[reboot-lock]\nurl = \"http://{HOST_IN_GUEST}:{}\"\n", lock.port());
@@ -182,6 +221,7 @@ fn a_node_follows_a_channel() -> Result<()> {
     let mut guest = progress.step("first boot", || machine.wait_for_shell(BOOT))?;
     guest.wait_booted(BOOT)?;
     progress.step("waiting for its turn, and a halt", || waits(&mut guest, &vendor))?;
+    progress.step("settings that say what it follows, and its place", || is_told_by_settings(&mut guest, &vendor))?;
     progress.step("an upgrade by itself", || updates_itself(&mut guest, &vendor, &lock))?;
 
     vendor.says(&["recall", "--channel", CHANNEL, VERSIONS[1], "--reason", "it eats disks"])?;
@@ -215,5 +255,6 @@ fn a_node_follows_a_channel() -> Result<()> {
     let mut guest = progress.step("boot after the recall", || machine.wait_for_shell(BOOT))?;
     guest.wait_booted(BOOT)?;
     progress.step("catching up", || catches_up(&mut guest, &vendor))?;
+    guest.is_refused_nothing()?;
     machine.cut_power()
 }

@@ -131,5 +131,6 @@ fn a_release_on_trial_is_left_or_good() -> Result<()> {
         ensure!(told.contains("which proved itself before, does not do its work"), "the journal has: {told}");
         Ok(())
     })?;
+    guest.is_refused_nothing()?;
     machine.cut_power()
 }

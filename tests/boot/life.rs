@@ -196,5 +196,6 @@ fn a_node_lives_through_upgrades_and_rollbacks() -> Result<()> {
     let [booted, _, rollback] = node.roles()?;
     ensure!(booted.as_ref() == Some(&fixture.digests[2]) && rollback.as_ref() == Some(&fixture.digests[0]));
     ensure!(node.guest.ask("cat /var/kept")? == "kept");
+    node.guest.is_refused_nothing()?;
     machine.cut_power()
 }

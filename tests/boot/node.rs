@@ -304,6 +304,8 @@ fn containers_outlive_an_update_of_a_node_without_a_shell() -> Result<()> {
         ensure!(said["outcome"] == "staged", "{said}");
         Ok(())
     })?;
+    // Its own `admin` came with it, and can be had nowhere else any more.
+    made.withdraw_admin(&fixture)?;
     progress.step("the second release", || -> Result<()> {
         let starts = node.starts(0)?;
         node.once("reboot", ASK)?;

@@ -86,5 +86,6 @@ fn where_the_origin_does_not_answer_the_other_deployment_boots() -> Result<()> {
     ensure!(said["rebootNeeded"] == false && said["next"].is_null(), "{said}");
     verify(&mut guest, &second)?;
     verify(&mut guest, "")?;
+    guest.is_refused_nothing()?;
     machine.cut_power()
 }

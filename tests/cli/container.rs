@@ -96,6 +96,7 @@ fn boots(fixture: &Fixture, disk: Disk, follows: Option<&str>) -> Result<()> {
     let var = guest.ask("grep ' /var ' /proc/mounts")?;
     ensure!(var.starts_with("/dev/nvme0n1p3 ") == root_is_nvme(&mut guest)?, "/var is: {var}");
     guest.ask("touch /var/written && sync")?;
+    guest.is_refused_nothing()?;
     machine.cut_power()
 }
 

@@ -5,7 +5,7 @@ use rocketos_tests::fixture::{BOOT, Fixture, UPGRADE, VERSIONS};
 use rocketos_tests::{Guest, Progress};
 use serde_json::Value;
 
-use crate::told;
+use crate::{registries, services, told};
 
 /// Exit codes, as `rocketctl --help` lists them.
 const REFUSED: i32 = 65;
@@ -105,6 +105,11 @@ fn a_node_is_what_its_settings_say() -> Result<()> {
     progress.step("what is refused", || refuses(&mut guest, &fixture))?;
     progress.step("what it finds out", || told::finds_out(&mut guest))?;
     progress.step("whom it trusts and tells", || told::tells_whom_it_trusts(&mut guest))?;
+    progress.step("names, time and networks", || services::are_told(&mut guest))?;
+    progress.step("a registry that settings vouch for", || {
+        registries::believes_whom_settings_vouch_for(&mut guest, &fixture, &progress)
+    })?;
+    progress.step("a mirror", || registries::asks_a_mirror(&mut guest, &fixture))?;
     progress.step("the version that it keeps to", || told::keeps_to_its_version(&mut guest, &fixture))?;
     progress.step("how much root may do to the kernel", || told::raises_its_lockdown(&mut guest))?;
     let median = progress.step("how long a change takes", || latency(&mut guest))?;
@@ -135,6 +140,6 @@ fn a_node_is_what_its_settings_say() -> Result<()> {
         guest.check("rocketctl settings lock", BOOT)?;
         refused(&mut guest, "rocketctl settings set motd=no", BUSY, &["locked"])
     })?;
-    drop(guest);
+    guest.is_refused_nothing()?;
     machine.cut_power()
 }

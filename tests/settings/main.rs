@@ -5,5 +5,7 @@ mod bootstrap;
 mod certificate;
 mod changed;
 mod host_containers;
+mod registries;
+mod services;
 mod told;
 mod userdata;

@@ -36,8 +36,8 @@ struct Hears {
 impl Hears {
     /// Listens until the test's process ends.
     fn start() -> Result<Self> {
-        let (pem, acceptor) = certificate::for_address(HOST_IN_GUEST)?;
-        let certificate = encode_block(&pem);
+        let presented = certificate::for_address(HOST_IN_GUEST)?;
+        let (certificate, acceptor) = (encode_block(&presented.pem()?), presented.acceptor()?);
         let listener = TcpListener::bind("127.0.0.1:0").context("listening")?;
         let port = listener.local_addr()?.port();
         let (says, asked) = mpsc::channel();

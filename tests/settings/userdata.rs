@@ -142,6 +142,7 @@ fn boots(
         let mut guest = machine.wait_for_shell(BOOT)?;
         guest.wait_booted(BOOT)?;
         is_configured(&mut guest, name)?;
+        guest.is_refused_nothing()?;
         machine.cut_power()
     })
 }
@@ -172,6 +173,7 @@ fn a_disk_for_cloud_init_configures_a_node_once() -> Result<()> {
     let mut guest = progress.step("with another disk", || machine.wait_for_shell(BOOT))?;
     guest.wait_booted(BOOT)?;
     is_configured(&mut guest, "vfat")?;
+    guest.is_refused_nothing()?;
     machine.cut_power()
 }
 
@@ -266,5 +268,6 @@ fn broken_user_data_leaves_a_node_that_can_be_reached_and_says_which_line() -> R
         guest.wait_booted(BOOT)?;
         guest.ask("! grep -q 'by esp' /etc/motd").map(drop)
     })?;
+    guest.is_refused_nothing()?;
     machine.cut_power()
 }

@@ -18,7 +18,8 @@ use tempfile::TempDir;
 async fn scene() -> (Registry, Proxy, Vec<u8>, TempDir, String) {
     let registry = Registry::start();
     registry.push("os/test", "1", &Image::of_every_kind(500_000)).await;
-    let (pem, acceptor) = certificate::for_address("127.0.0.1").unwrap();
+    let certificate = certificate::for_address("127.0.0.1").unwrap();
+    let (pem, acceptor) = (certificate.pem().unwrap(), certificate.acceptor().unwrap());
     let proxy = Proxy::start_tls(&registry.host, acceptor);
     let name = format!("docker://{}/os/test:1", proxy.host);
     (registry, proxy, pem, TempDir::new().unwrap(), name)

@@ -18,8 +18,6 @@ pub const VERSIONS: [&str; 2] = ["1.0.0", "1.0.1"];
 /// What it is called among variants, and in the registry.
 const VARIANT: &str = "node";
 const REPOSITORY: &str = "rocketos/node";
-/// The host containers of this checkout, beside it.
-const HOST_CONTAINERS: [&str; 2] = ["control", "admin"];
 /// What it follows.
 const TAG: &str = "stable";
 /// The container's image in podman's storage.
@@ -41,6 +39,8 @@ pub struct Made {
     pub disk: PathBuf,
     /// The private key of who may come by ssh.
     pub operator: PathBuf,
+    /// The digest of the last release's `admin`, which no other release names.
+    newest_admin: String,
 }
 
 impl Made {
@@ -50,16 +50,19 @@ impl Made {
         let conf = registries(fixture)?;
         firmware_keys(&context)?;
         let operator = operator(fixture, &context)?;
-        let beside = host_containers(fixture, progress, &conf, &context)?;
-        let mut first = String::new();
+        let control = host_container(fixture, progress, &conf, &context, "control", VERSIONS[0])?;
+        let (mut first, mut newest_admin) = (String::new(), String::new());
         for (version, keys) in VERSIONS.into_iter().zip(FIRMWARE_KEYS) {
+            let admin = host_container(fixture, progress, &conf, &context, "admin", version)?;
+            ensure!(admin != newest_admin, "two versions of admin are one image");
             let keys = context.join(keys);
             std::fs::copy(keys.join("db.crt"), context.join("db.crt")).context("copying a certificate")?;
             let images = Images::new(progress).secret("db", &keys.join("db.key"));
-            let images = beside.iter().fold(images, |images, (name, digest)| images.host_container(name, digest));
+            let images = images.host_container("control", &control).host_container("admin", &admin);
             let release = images.derived(&context.join("Containerfile"), VARIANT, version)?;
             let digest = images.push(&release.image, &fixture.registry, REPOSITORY, version)?;
             first = if version == VERSIONS[0] { digest } else { first };
+            newest_admin = admin;
             sign(fixture, &conf, &format!("{REPOSITORY}:{version}"), &context.join("vendor.pem"))?;
         }
         let images = Images::new(progress);
@@ -71,7 +74,7 @@ impl Made {
         images.push(seen, &fixture.registry, "app/seen", "1")?;
         sign(fixture, &conf, "app/seen:1", &context.join("app.pem"))?;
         let disk = fixture.scratch().join("node.qcow2");
-        let made = Self { disk, operator };
+        let made = Self { disk, operator, newest_admin };
         made.tag(fixture, VERSIONS[0])?;
         let base = context.join("base.qcow2");
         let stamp = context.join("base.of");
@@ -81,6 +84,17 @@ impl Made {
         }
         fixture.tools.overlay(&base, Format::Qcow2, &made.disk)?;
         Ok(made)
+    }
+
+    /// Takes the last release's `admin` out of the registry: who does not have it gets it no more.
+    pub fn withdraw_admin(&self, fixture: &Fixture) -> Result<()> {
+        let name = format!("docker://{}/rocketos/admin@{}", fixture.registry.on_host(), self.newest_admin);
+        fixture
+            .tools
+            .run("skopeo")
+            .args(["--insecure-policy", "delete", "--tls-verify=false", &name])
+            .quiet()
+            .with_context(|| format!("removing {name}"))
     }
 
     /// Makes the tag that the node follows name a release.
@@ -96,22 +110,21 @@ impl Made {
     }
 }
 
-/// Pushes and signs the host containers of this checkout, and returns their digests.
-fn host_containers(
+/// Pushes and signs a host container of this checkout, and returns its digest.
+fn host_container(
     fixture: &Fixture,
     progress: &Progress,
     conf: &Path,
     context: &Path,
-) -> Result<Vec<(&'static str, String)>> {
+    name: &str,
+    version: &str,
+) -> Result<String> {
     let images = Images::new(progress);
-    let push = |name: &'static str| {
-        let image = images.container(name, VERSIONS[0])?;
-        let repository = format!("rocketos/{name}");
-        let digest = images.push(&image, &fixture.registry, &repository, VERSIONS[0])?;
-        sign(fixture, conf, &format!("{repository}:{}", VERSIONS[0]), &context.join("vendor.pem"))?;
-        Ok((name, digest))
-    };
-    HOST_CONTAINERS.into_iter().map(push).collect()
+    let image = images.container(name, version)?;
+    let repository = format!("rocketos/{name}");
+    let digest = images.push(&image, &fixture.registry, &repository, version)?;
+    sign(fixture, conf, &format!("{repository}:{version}"), &context.join("vendor.pem"))?;
+    Ok(digest)
 }
 
 /// Makes the key of who comes by ssh, and user data by which `admin` lets them in.

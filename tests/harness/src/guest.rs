@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::Credentials;
 use crate::command::tail;
@@ -25,6 +25,10 @@ const READ_SLICE: Duration = Duration::from_millis(100);
 const PING_EVERY: Duration = Duration::from_secs(2);
 /// What a short question may take in an emulated guest.
 const SHORT: Duration = Duration::from_secs(60);
+/// What reading a whole journal may take there.
+const LONG: Duration = Duration::from_secs(300);
+/// Which program the kernel starts is nobody's to say; systemd tries.
+const CORE_PATTERN: &str = "core_pattern";
 /// Characters in a line sent to the shell: a terminal's line discipline cuts lines at 4096.
 const LINE: usize = 3000;
 /// Bytes of a file sent in one command.
@@ -197,6 +201,17 @@ impl Guest {
     pub fn status(&mut self) -> Result<serde_json::Value> {
         let text = self.ask("rocketctl status --json")?;
         serde_json::from_str(&text).with_context(|| format!("reading what the guest says of itself: {}", tail(&text)))
+    }
+
+    /// Since it was installed the policy refused nothing, which where it is not enforced is only told.
+    ///
+    /// Persons on a console are left out, and their programs: what they do is no node's.
+    pub fn is_refused_nothing(&mut self) -> Result<()> {
+        let told = self.check("journalctl --no-pager -q -o cat _TRANSPORT=kernel -g 'avc:  denied' || true", LONG)?;
+        let expected = |line: &&str| line.contains(":shell_t:") || line.contains(CORE_PATTERN);
+        let denied: Vec<&str> = told.lines().filter(|line| !expected(line)).collect();
+        ensure!(denied.is_empty(), "{} denials:\n{}", denied.len(), denied.join("\n"));
+        Ok(())
     }
 
     /// Writes a file in the guest.

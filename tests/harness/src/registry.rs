@@ -1,4 +1,4 @@
-//! A registry of our own on a free loopback port, plain HTTP, gone when dropped.
+//! A registry of our own on a free loopback port, by plain HTTP or by HTTPS, gone when dropped.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -18,6 +18,14 @@ const POLL: Duration = Duration::from_millis(50);
 /// The address under which QEMU's user network shows the host's loopback to a guest.
 pub const HOST_IN_GUEST: &str = "10.0.2.2";
 
+/// What it is asked by.
+#[derive(Debug, Clone, Copy)]
+enum Scheme<'a> {
+    Http,
+    /// The certificate that it presents, and its key: files of PEM.
+    Https(&'a Path, &'a Path),
+}
+
 /// A running registry.
 #[derive(Debug)]
 pub struct Registry {
@@ -28,13 +36,20 @@ pub struct Registry {
 impl Registry {
     /// Starts one that keeps its content in `storage`, which may hold that of an earlier run.
     pub fn start(tools: &Tools, storage: &Path) -> Result<Self> {
-        // The port is free when asked for; nobody else on loopback takes it in the moment between.
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-        Self::on_port(tools, storage, port)
+        Self::serve(tools, storage, free_port()?, Scheme::Http)
     }
 
     /// Starts one on a given port: that of a registry that was stopped, to bring it back.
     pub fn on_port(tools: &Tools, storage: &Path, port: u16) -> Result<Self> {
+        Self::serve(tools, storage, port, Scheme::Http)
+    }
+
+    /// Starts one that is asked by HTTPS, and presents a certificate; it and its key are files of PEM.
+    pub fn by_https(tools: &Tools, storage: &Path, certificate: &Path, key: &Path) -> Result<Self> {
+        Self::serve(tools, storage, free_port()?, Scheme::Https(certificate, key))
+    }
+
+    fn serve(tools: &Tools, storage: &Path, port: u16, scheme: Scheme<'_>) -> Result<Self> {
         std::fs::create_dir_all(storage).with_context(|| format!("making {}", storage.display()))?;
         // Whoever listens there already would answer in place of ours.
         drop(
@@ -42,7 +57,7 @@ impl Registry {
                 .with_context(|| format!("taking port {port} on loopback"))?,
         );
         let config = storage.join("config.yml");
-        std::fs::write(&config, configuration(storage, port))
+        std::fs::write(&config, configuration(storage, port, scheme))
             .with_context(|| format!("writing {}", config.display()))?;
         let log = std::fs::File::create(storage.join("log")).context("making the registry's log")?;
         let child = tools
@@ -55,7 +70,11 @@ impl Registry {
             .spawn()
             .context("starting docker-registry")?;
         let mut registry = Self { child, port };
-        registry.wait_until_it_answers().with_context(|| format!("its log is {}", storage.join("log").display()))?;
+        // By HTTPS it answers too who speaks plain HTTP to it: that this is a bad request.
+        let answer = if let Scheme::Http = scheme { " 200 " } else { " 400 " };
+        registry
+            .wait_until_it_answers(answer)
+            .with_context(|| format!("its log is {}", storage.join("log").display()))?;
         Ok(registry)
     }
 
@@ -93,13 +112,13 @@ impl Registry {
         Ok((status, reply.split_off(end + 4)))
     }
 
-    fn wait_until_it_answers(&mut self) -> Result<()> {
+    fn wait_until_it_answers(&mut self, answer: &str) -> Result<()> {
         let start = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait()? {
                 bail!("docker-registry ended with {status}");
             }
-            if self.get("/v2/", "*/*").is_ok_and(|(status, _)| status.contains(" 200 ")) {
+            if self.get("/v2/", "*/*").is_ok_and(|(status, _)| status.contains(answer)) {
                 return Ok(());
             }
             if start.elapsed() > START_LIMIT {
@@ -118,12 +137,23 @@ impl Drop for Registry {
     }
 }
 
-fn configuration(storage: &Path, port: u16) -> String {
+/// It is free when asked for; nobody else on loopback takes it in the moment between.
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
+
+fn configuration(storage: &Path, port: u16, scheme: Scheme<'_>) -> String {
+    let tls = match scheme {
+        Scheme::Http => String::new(),
+        Scheme::Https(certificate, key) => {
+            format!(", tls: {{certificate: '{}', key: '{}'}}", certificate.display(), key.display())
+        }
+    };
     format!(
         "version: 0.1\n\
          log: {{level: warn, accesslog: {{disabled: true}}}}\n\
          storage:\n  filesystem: {{rootdirectory: '{}'}}\n  delete: {{enabled: true}}\n\
-         http: {{addr: '{}:{port}'}}\n",
+         http: {{addr: '{}:{port}'{tls}}}\n",
         storage.join("content").display(),
         Ipv4Addr::LOCALHOST
     )

@@ -7,13 +7,40 @@ use openssl::{
     error::ErrorStack,
     hash::MessageDigest,
     nid::Nid,
-    pkey::PKey,
+    pkey::{PKey, Private},
     ssl::{SslAcceptor, SslMethod},
     x509::{X509, X509NameBuilder, extension::SubjectAlternativeName},
 };
 
-/// One for an address, good for a day, as PEM; and who presents it.
-pub fn for_address(address: &str) -> Result<(Vec<u8>, SslAcceptor), ErrorStack> {
+/// A certificate, and the key of who presents it.
+pub struct Certificate {
+    certificate: X509,
+    key: PKey<Private>,
+}
+
+impl Certificate {
+    /// The certificate, as PEM.
+    pub fn pem(&self) -> Result<Vec<u8>, ErrorStack> {
+        self.certificate.to_pem()
+    }
+
+    /// Its key, as PEM.
+    #[allow(dead_code, reason = "not every test has a program present it")]
+    pub fn key(&self) -> Result<Vec<u8>, ErrorStack> {
+        self.key.private_key_to_pem_pkcs8()
+    }
+
+    /// Who presents it.
+    pub fn acceptor(&self) -> Result<SslAcceptor, ErrorStack> {
+        let mut acceptor = SslAcceptor::mozilla_intermediate(SslMethod::tls())?;
+        acceptor.set_private_key(&self.key)?;
+        acceptor.set_certificate(&self.certificate)?;
+        Ok(acceptor.build())
+    }
+}
+
+/// One for an address, good for a day.
+pub fn for_address(address: &str) -> Result<Certificate, ErrorStack> {
     let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?;
     let key = PKey::from_ec_key(EcKey::generate(&group)?)?;
     let mut name = X509NameBuilder::new()?;
@@ -32,9 +59,5 @@ pub fn for_address(address: &str) -> Result<(Vec<u8>, SslAcceptor), ErrorStack> 
     let names = SubjectAlternativeName::new().ip(address).build(&builder.x509v3_context(None, None))?;
     builder.append_extension(names)?;
     builder.sign(&key, MessageDigest::sha256())?;
-    let certificate = builder.build();
-    let mut acceptor = SslAcceptor::mozilla_intermediate(SslMethod::tls())?;
-    acceptor.set_private_key(&key)?;
-    acceptor.set_certificate(&certificate)?;
-    Ok((certificate.to_pem()?, acceptor.build()))
+    Ok(Certificate { certificate: builder.build(), key })
 }
