@@ -28,6 +28,7 @@ pub fn boot() -> Result<Infallible> {
     modules.insert_announced()?;
     modules.insert(&root::PARTITION_MODULES);
     modules.insert(&root::IMAGE_MODULES);
+    modules.insert(&switch::MODULES);
     modules.wait_for(&interfaces::MODULES);
     let loader = interfaces::loader()?;
     deadline::doing("finding the disk");

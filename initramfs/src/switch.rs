@@ -26,6 +26,8 @@ use crate::{console, root::NEW_ROOT};
 const INIT: [&str; 2] = ["/usr/lib/systemd/systemd", "/sbin/init"];
 /// The mounts that go along.
 const MOVED: [&str; 4] = ["dev", "proc", "sys", "run"];
+/// What the first services have the kernel ask for: where a panic's last words go, and what is on the ESP.
+pub const MODULES: [&str; 4] = ["efi_pstore", "vfat", "nls_cp437", "nls_ascii"];
 /// linux/magic.h: the two kinds of file system an initramfs is unpacked to.
 const RAMFS_MAGIC: u32 = 0x8584_58f6;
 const TMPFS_MAGIC: u32 = 0x0102_1994;
