@@ -5,9 +5,10 @@ mod causes;
 mod fuzz;
 mod network;
 mod rounds;
+mod sections;
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use rocketos_tests::command::Run;
@@ -139,10 +140,11 @@ pub fn run(args: &Args) -> Result<()> {
         let mut outcome = Ok(());
         for (_, title, run) in machines {
             section(title);
+            let began = Instant::now();
             outcome = progress.step(title, || {
                 let (well, printed) = run.echoed()?;
                 ensure!(well, "failed: {title}\n{}", causes::of(&printed));
-                Ok(())
+                if args.long { sections::add(&progress, &tools, title, &printed, began.elapsed()) } else { Ok(()) }
             });
             if outcome.is_err() {
                 break;

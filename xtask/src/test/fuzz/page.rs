@@ -63,10 +63,8 @@ impl Page {
         } else {
             Text::default()
         };
-        let date =
-            |words: &[&str]| Run::new("date").args(["-u", "+%F"]).args(words).output().map(|day| day.trim().to_owned());
-        let commit = Run::new("git").args(["rev-parse", "--short=12", "HEAD"]).output()?.trim().to_owned();
-        let (today, stale) = (date(&[])?, date(&["-d", STALE])?);
+        let stale = Run::new("date").args(["-u", "+%F", "-d", STALE]).output()?.trim().to_owned();
+        let (commit, today) = (results::commit()?, results::today()?);
         Ok(Self { file, budget, today, stale, commit, text: Mutex::new(text) })
     }
 
