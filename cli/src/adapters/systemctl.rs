@@ -106,6 +106,12 @@ pub fn stop(unit: &str) -> anyhow::Result<()> {
     ask(&["stop", "--no-block", "--", unit]).map(drop)
 }
 
+/// The units that are stopped with a unit (systemd.unit(5), `PartOf=`).
+pub fn parts(unit: &str) -> anyhow::Result<Vec<String>> {
+    let said = ask(&["show", "--property=ConsistsOf", "--value", "--", unit])?;
+    Ok(said.split_whitespace().map(str::to_owned).collect())
+}
+
 /// What systemd knows of a unit.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct State {

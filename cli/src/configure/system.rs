@@ -119,7 +119,7 @@ impl Services for System {
             Order::Stop(unit) => match state(unit)?.load.as_str() {
                 // podman made no unit of its file.
                 "not-found" => Ok(Told::Skipped("there is no such unit".to_owned())),
-                _ => have(&["stop", "--", unit], Some(unit)).map(|()| Told::Done),
+                _ => stop(unit).map(|()| Told::Done),
             },
             Order::StartLater(unit) => have(&["start", "--no-block", "--", unit], Some(unit)).map(|()| Told::Done),
         }
@@ -130,6 +130,13 @@ impl Services for System {
 fn have(arguments: &[&str], unit: Option<&str>) -> Result<(), String> {
     let said = systemctl::have(arguments).map_err(|error| exit::chain(&error))?;
     said.map_err(|said| with_last_words(said, unit))
+}
+
+/// Stops a unit with its parts. systemd would wait for the unit alone: what a container runs on goes after it.
+fn stop(unit: &str) -> Result<(), String> {
+    let parts = systemctl::parts(unit).map_err(|error| exit::chain(&error))?;
+    let units = parts.iter().map(String::as_str);
+    have(&["stop", "--", unit].into_iter().chain(units).collect::<Vec<_>>(), Some(unit))
 }
 
 fn with_last_words(said: String, unit: Option<&str>) -> String {
