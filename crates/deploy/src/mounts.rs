@@ -121,7 +121,7 @@ fn asked(request: &str, root: Option<&OwnedFd>) -> io::Result<Option<()>> {
     connection.take(ANSWER).read_to_string(&mut answer)?;
     match answer.as_str() {
         DONE => Ok(Some(())),
-        "" => Err(io::Error::other("nobody answered")),
+        "" => Err(io::Error::other("nobody answered; 'journalctl -u \"rocketos-mounts@*\"' says why")),
         why => Err(io::Error::other(why.to_owned())),
     }
 }

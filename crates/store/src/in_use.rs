@@ -100,7 +100,7 @@ fn ask(what: &str) -> io::Result<Option<BTreeSet<Vec<u8>>>> {
 
 fn read(answer: &[u8]) -> io::Result<BTreeSet<Vec<u8>>> {
     let Some(entries) = answer.strip_suffix(&[0]).filter(|entries| entries.last().is_none_or(|last| *last == 0)) else {
-        return Err(broken("an answer that was cut off"));
+        return Err(broken("too little; 'journalctl -u \"rocketos-in-use@*\"' says why"));
     };
     Ok(entries.split(|byte| *byte == 0).filter(|entry| !entry.is_empty()).map(<[u8]>::to_vec).collect())
 }
