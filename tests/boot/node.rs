@@ -5,11 +5,12 @@ mod made;
 mod operator;
 
 use std::io::Read as _;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use rocketos_tests::fixture::{BOOT, Fixture, UPGRADE};
+use rocketos_tests::registry::free_port;
 use rocketos_tests::{Disk, Ended, Machine, Progress, Running};
 use serde_json::Value;
 
@@ -216,10 +217,6 @@ impl Node {
         ensure!(denied.is_empty(), "{} denials:\n{}", denied.len(), denied.join("\n"));
         Ok(())
     }
-}
-
-fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
 /// Everything that comes from a port until it is closed.

@@ -1,12 +1,12 @@
 //! What `rocketctl` says on a machine that is no node.
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result, ensure};
 use rocketos_tests::command::Run;
 use rocketos_tests::paths;
+use rocketos_tests::registry::free_port;
 use serde_json::Value;
 
 use crate::layout::Fault;
@@ -136,7 +136,7 @@ fn says_what_is_wrong_with_a_reference() -> Result<()> {
 #[test]
 fn says_that_a_registry_does_not_answer() -> Result<()> {
     // Nobody listens on a port that was free a moment ago.
-    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+    let port = free_port()?;
     let reference = format!("docker://127.0.0.1:{port}/rocketos/dev:stable");
     let parts = [&format!("resolving {reference}"), &format!("registry 127.0.0.1:{port} is unreachable"), "refused"];
     refuses(&["image", "inspect", &reference], 69, &parts.map(|part| part as &str))

@@ -137,8 +137,8 @@ impl Drop for Registry {
     }
 }
 
-/// It is free when asked for; nobody else on loopback takes it in the moment between.
-fn free_port() -> Result<u16> {
+/// A port of the host's loopback. It is free when asked for; nobody else on loopback takes it in the moment between.
+pub fn free_port() -> Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
