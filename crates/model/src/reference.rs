@@ -3,7 +3,7 @@
 //! Written as the containers tools do (containers-transports(5)): `docker://registry/repository[:tag][@digest]`,
 //! `oci:path[:tag]`, `oci-archive:path[:tag]`, `containers-storage:name`. A bare name is a registry's.
 
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{fmt, net::Ipv6Addr, path::PathBuf, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -142,11 +142,31 @@ impl fmt::Display for ImageReference {
     }
 }
 
+/// What podman and docker read as a host: labels of letters, digits and hyphens, or an IPv6 address in brackets; then a port.
 fn valid_registry(name: &str) -> bool {
-    let host = name.rsplit_once(':').map_or(name, |(host, _)| host);
-    (name.contains(['.', ':']) || name == "localhost")
-        && !host.is_empty()
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b))
+    let (host, port) = match name.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (name, None),
+    };
+    let address = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let is_host = match address {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => host.split('.').all(valid_label),
+    };
+    is_host
+        && port.is_none_or(valid_port)
+        && (address.is_some() || port.is_some() || host.contains('.') || host == "localhost")
+}
+
+fn valid_label(label: &str) -> bool {
+    let ends = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_alphanumeric());
+    ends(label.bytes().next())
+        && ends(label.bytes().last())
+        && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+}
+
+fn valid_port(port: &str) -> bool {
+    port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
 /// OCI distribution specification, "Pulling manifests", `<name>`.
@@ -260,6 +280,8 @@ mod tests {
             "docker://registry.example/rocketos/standalone:1.0".to_owned(),
             format!("docker://localhost:5000/a/b:tag@{digest}"),
             format!("docker://10.0.2.2:5000/dev@{digest}"),
+            "docker://[fd00::1]:5000/dev:1".to_owned(),
+            "docker://[fd00::1]/dev".to_owned(),
             "oci:/media/usb/layout".to_owned(),
             "oci:/media/usb/layout:1.0".to_owned(),
             "oci-archive:/dev/vdb".to_owned(),
@@ -284,6 +306,12 @@ mod tests {
             ("docker-daemon:name:tag", "unknown transport"),
             ("docker://name", "registry's name"),
             ("docker://name/other", "registry's name"),
+            ("docker://host.example[[/name", "registry's name"),
+            ("docker://[host.example]/name", "registry's name"),
+            ("docker://host..example/name", "registry's name"),
+            ("docker://-host.example/name", "registry's name"),
+            ("docker://host.example:/name", "registry's name"),
+            ("docker://host.example:70000/name", "registry's name"),
             ("docker://host.example/Name", "repository's name"),
             ("docker://host.example/a//b", "repository's name"),
             ("docker://host.example/a:-", "not a tag"),
