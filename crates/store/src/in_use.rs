@@ -12,7 +12,7 @@
 use std::{
     collections::BTreeSet,
     ffi::OsString,
-    fs,
+    fs::{self, File},
     io::{self, BufRead as _, BufReader, Read, Write},
     os::unix::{
         ffi::{OsStrExt as _, OsStringExt as _},
@@ -34,6 +34,8 @@ const ANSWER: u64 = 64 << 20;
 /// Has the kernel forget names and inodes that nobody uses (Documentation/admin-guide/sysctl/vm.rst).
 const DROP_CACHES: &str = "/proc/sys/vm/drop_caches";
 const NAMES_AND_INODES: &str = "2";
+/// Stands between what a mount is and what is mounted.
+const SEPARATOR: &[u8] = b" - ";
 const IMAGES: &str = "images";
 const FILES: &str = "files";
 
@@ -122,7 +124,11 @@ fn mounted(all: bool) -> io::Result<BTreeSet<Vec<u8>>> {
     for process in processes()? {
         let read = fs::read_link(process.join("ns/mnt")).and_then(|namespace| {
             if !namespaces.contains(&namespace) {
-                found.extend(sources(&fs::read_to_string(process.join("mountinfo"))?));
+                // Names of mount points are anybody's bytes.
+                let table = File::open(process.join("mountinfo"))?;
+                for line in BufReader::new(table).split(b'\n') {
+                    found.extend(source(&line?));
+                }
                 namespaces.insert(namespace);
             }
             Ok(())
@@ -143,13 +149,11 @@ fn ended(error: &io::Error) -> bool {
     matches!(errno, Some(Errno::NOENT | Errno::SRCH | Errno::INVAL))
 }
 
-/// The digests in `composefs:<digest>` mount sources (proc(5), mountinfo).
-fn sources(mountinfo: &str) -> impl Iterator<Item = ComposefsDigest> {
-    mountinfo
-        .lines()
-        .filter_map(|line| line.split_once(" - "))
-        .filter_map(|(_, rest)| rest.split(' ').nth(1))
-        .filter_map(|source| source.strip_prefix("composefs:")?.parse().ok())
+/// The digest in a `composefs:<digest>` mount source (proc(5), mountinfo).
+fn source(mount: &[u8]) -> Option<ComposefsDigest> {
+    let end = mount.windows(SEPARATOR.len()).position(|bytes| bytes == SEPARATOR)? + SEPARATOR.len();
+    let source = mount[end..].split(|byte| *byte == b' ').nth(1)?;
+    str::from_utf8(source).ok()?.strip_prefix("composefs:")?.parse().ok()
 }
 
 /// Paths of files, as bytes.
@@ -175,12 +179,20 @@ mod tests {
     #[test]
     fn finds_mounted_images() {
         let hex = "ab".repeat(64);
-        let text = format!(
-            "22 1 0:21 / / ro,relatime - overlay composefs:{hex} ro,verity=require\n\
-             23 22 0:5 / /dev rw - devtmpfs dev rw\n\
-             24 22 0:9 / /x rw - overlay composefs:12 rw\n"
-        );
-        assert_eq!(sources(&text).collect::<Vec<_>>(), [hex.parse().unwrap()]);
+        let found = |line: &str| source(line.as_bytes());
+        assert_eq!(found(&format!("22 1 0:21 / / ro - overlay composefs:{hex} ro,verity=require")), hex.parse().ok());
+        assert_eq!(found("23 22 0:5 / /dev rw - devtmpfs dev rw"), None);
+        assert_eq!(found("24 22 0:9 / /x rw - overlay composefs:12 rw"), None);
+        assert_eq!(found("24 22 0:9 / /x rw -"), None);
+    }
+
+    /// Any container may mount something on a folder whose name is no text.
+    #[test]
+    fn a_mount_points_name_may_be_any_bytes() {
+        let hex = "ab".repeat(64);
+        let line = [b"22 1 0:21 / /\xff ro - overlay composefs:".as_slice(), hex.as_bytes(), b" ro"].concat();
+        assert_eq!(source(&line), hex.parse().ok());
+        assert_eq!(source(b"22 1 0:21 / /x ro - overlay composefs:\xff ro"), None);
     }
 
     #[test]
