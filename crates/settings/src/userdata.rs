@@ -215,7 +215,9 @@ pub(crate) fn parse_text(text: &str) -> Result<Document, UserDataError> {
         return Err(UserDataError::Other(first.chars().take(40).filter(|c| !c.is_control()).collect()));
     }
     let before = |offset: usize| &text.as_bytes()[..offset.min(text.len())];
-    let at = |offset: usize| before(offset).iter().filter(|byte| **byte == b'\n').count() + 1;
+    // Looked up for every key.
+    let ends: Vec<usize> = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect();
+    let at = |offset: usize| ends.partition_point(|end| *end < offset) + 1;
     let table = DeTable::parse(text).map_err(|error| {
         let offset = error.span().map_or(0, |span| span.start);
         let line = before(offset).rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
