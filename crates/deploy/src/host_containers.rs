@@ -12,9 +12,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::{self, File, Permissions},
+    ffi::OsStr,
+    fs::File,
     io,
-    os::{fd::OwnedFd, unix::fs::PermissionsExt as _},
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
 };
 
@@ -22,7 +23,7 @@ use rocketos_model::{ComposefsDigest, DeploymentId, ImageReference, ManifestDige
 use rocketos_store::mount::mount_image;
 use rocketos_sys::mount::{Access, MountError, MountOption, Right, attach, forbid, mount_virtual};
 use rustix::{
-    fs::{CWD, fstatfs},
+    fs::{CWD, Mode, fstatfs},
     io::Errno,
     mount::{UnmountFlags, unmount},
 };
@@ -36,6 +37,10 @@ const MEMORY: &str = "128M";
 const FOLDERS: [(&str, u32); 2] = [("run", 0o755), ("tmp", 0o1777)];
 /// What an image's mount says that it is (linux/magic.h, OVERLAYFS_SUPER_MAGIC).
 const OVERLAY: i64 = 0x794c_7630;
+/// Begins the labels of what host containers write.
+const CONTAINERS_FILES: &str = "system_u:object_r:container_file_t:";
+/// The level of what privileged containers of the engine write (base/selinux/40-rules.cil).
+const ENGINES: &str = "s0:c1022,c1023";
 /// Permissions of a persistent folder that is made.
 const PERSISTENT_MODE: u32 = 0o755;
 
@@ -170,6 +175,12 @@ fn write(path: &Path, container: &HostContainer) -> Result<(), DeployError> {
     files::write(path, text.as_bytes())
 }
 
+/// Whether a label is one that only a host container's folder has: its type with categories, which are not those that the engine's privileged
+/// containers may give.
+fn is_a_containers(label: &str) -> bool {
+    label.strip_prefix(CONTAINERS_FILES).is_some_and(|level| level.starts_with("s0:c") && level != ENGINES)
+}
+
 /// What a host container runs on.
 #[derive(Debug, Clone)]
 pub struct Ground {
@@ -232,34 +243,44 @@ impl Ground {
         )
         .map_err(mounting)?;
         forbid(&memory, &[Right::Device, Right::SetUser]).map_err(mounting)?;
+        let given = selinux.then_some(label);
+        // Before it is attached, while nobody else sees it.
+        let inside =
+            labels::Folder::of(memory.try_clone().map_err(DeployError::io("opening", &self.folder))?, &self.folder);
+        for (name, mode) in FOLDERS {
+            inside.make(OsStr::new(name), Mode::from(mode), given)?;
+        }
         for (mount, name) in [(root, layout::host_container::ROOT), (memory, layout::host_container::MEMORY)] {
             let path = self.folder.join(name);
             files::directory(&path)?;
             attach(mount, CWD, &path).map_err(mounting)?;
         }
-        for (name, mode) in FOLDERS {
-            let path = self.folder.join(layout::host_container::MEMORY).join(name);
-            files::directory(&path)?;
-            fs::set_permissions(&path, Permissions::from_mode(mode)).map_err(DeployError::io("making", &path))?;
-            if selinux {
-                labels::Folder::open(&path)?.give(label)?;
-            }
-        }
         if persistent {
-            if !self.persistent.exists() {
-                files::directory(&self.persistent)?;
-                fs::set_permissions(&self.persistent, Permissions::from_mode(PERSISTENT_MODE))
-                    .map_err(DeployError::io("making", &self.persistent))?;
-            }
-            // What was the same container's with other rights is still its own.
-            if selinux {
-                let folder = labels::Folder::open(&self.persistent)?;
-                if !folder.bears(label)? {
-                    folder.give_all(label)?;
-                }
-            }
+            self.keep(given)?;
         }
         Ok(())
+    }
+
+    /// Makes what outlives the container, or has it bear the label that the container has now.
+    fn keep(&self, label: Option<&str>) -> Result<(), DeployError> {
+        let below = Path::new(layout::node::HOST_CONTAINERS_DATA).strip_prefix(layout::node::VAR);
+        let all = labels::Folder::below(Path::new(layout::node::VAR), below.unwrap_or(Path::new("")))?;
+        let name = OsStr::new(&self.name);
+        if !self.persistent.exists() {
+            return all.make(name, Mode::from(PERSISTENT_MODE), label).map(drop);
+        }
+        let folder = all.enter(name)?;
+        let Some(label) = label else { return Ok(()) };
+        if folder.bears(label)? {
+            return Ok(());
+        }
+        let borne = folder.label()?;
+        // What was the same container's with other rights is still its own; what was nobody's has been put there by somebody else.
+        if !is_a_containers(&borne) {
+            let why = format!("it bears {borne}, and is no host container's: move it away, or give it {label}");
+            return Err(DeployError::io("taking over", &self.persistent)(io::Error::other(why)));
+        }
+        folder.give_all(label)
     }
 
     /// Has it all unmounted; what outlives the container stays.

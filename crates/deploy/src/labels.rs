@@ -1,10 +1,10 @@
 //! SELinux labels of folders that containers write to.
 //!
-//! They are given by descriptors, and no link is followed: what such a folder holds is a container's, and privileged ones may put something
-//! else in its place meanwhile.
+//! They are given by descriptors, no link is followed and no mount is crossed: what such a folder holds is a container's, and privileged ones
+//! may put something else in its place meanwhile, or mount the node's own files on it.
 
 use std::{
-    ffi::OsStr,
+    ffi::{CStr, OsStr, OsString},
     os::{
         fd::{AsFd as _, BorrowedFd, OwnedFd},
         unix::ffi::OsStrExt as _,
@@ -15,8 +15,8 @@ use std::{
 use rocketos_sys::mount::fd_path;
 use rustix::{
     fs::{
-        AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, XattrFlags, fgetxattr, fsetxattr, lsetxattr, openat,
-        openat2, statat,
+        AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags, XattrFlags, fchmod, fgetxattr, fsetxattr,
+        fstat, mkdirat, openat2, renameat_with, setxattr, unlinkat,
     },
     io::Errno,
 };
@@ -29,6 +29,10 @@ const LABEL: &str = "security.selinux";
 const LABEL_BYTES: usize = 256;
 /// There where the kernel has SELinux.
 const SELINUX: &str = "/sys/fs/selinux/enforce";
+/// What is in a folder itself: no link, and nothing that is mounted there (openat2(2)).
+const HERE: ResolveFlags = ResolveFlags::NO_SYMLINKS.union(ResolveFlags::NO_XDEV).union(ResolveFlags::BENEATH);
+/// Permissions of folders that are made on the way.
+const FOLDER_MODE: Mode = Mode::from_bits_truncate(0o755);
 /// Folders within each other that are labelled; more is somebody's mischief.
 const DEPTH: usize = 128;
 
@@ -54,17 +58,90 @@ impl Folder {
         Ok(Self { fd, path: path.to_owned() })
     }
 
+    /// One that is open; `path` is for messages.
+    pub(crate) fn of(fd: OwnedFd, path: &Path) -> Self {
+        Self { fd, path: path.to_owned() }
+    }
+
+    /// Opens, or makes, the folder at `path` below `base`, where no part of `path` is a link or a mount. The folders above it are made too.
+    ///
+    /// # Errors
+    /// When it is no folder, or one of another place.
+    pub fn below(base: &Path, path: &Path) -> Result<Self, DeployError> {
+        let mut folder = Self::open(base)?;
+        for name in path {
+            let path = folder.path.join(name);
+            match mkdirat(&folder.fd, name, FOLDER_MODE) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(error) => return Err(failed("making", &path)(error)),
+            }
+            folder = folder.enter(name)?;
+        }
+        Ok(folder)
+    }
+
+    /// Opens a folder that is in this one; nothing is mounted on it.
+    ///
+    /// # Errors
+    /// When it is no folder.
+    pub fn enter(&self, name: &OsStr) -> Result<Self, DeployError> {
+        let path = self.path.join(name);
+        let fd = openat2(&self.fd, name, folder_flags(), Mode::empty(), HERE).map_err(failed("opening", &path))?;
+        Ok(Self { fd, path })
+    }
+
+    /// Makes a folder in this one that bears a label from the moment it has its name, and is empty then.
+    ///
+    /// # Errors
+    /// When something has the name, or it cannot be made.
+    pub fn make(&self, name: &OsStr, mode: Mode, label: Option<&str>) -> Result<Self, DeployError> {
+        let path = self.path.join(name);
+        let mut new = OsString::from(".new-");
+        new.push(name);
+        match unlinkat(&self.fd, &new, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(failed("making", &path)(error)),
+        }
+        mkdirat(&self.fd, &new, FOLDER_MODE).map_err(failed("making", &path))?;
+        let folder = self.enter(&new)?;
+        if let Some(label) = label {
+            folder.give(label)?;
+        }
+        fchmod(&folder.fd, mode).map_err(failed("making", &path))?;
+        // By now nobody else puts anything there.
+        if Dir::read_from(&folder.fd)
+            .map_err(failed("listing", &path))?
+            .flatten()
+            .any(|entry| !is_itself(entry.file_name()))
+        {
+            return Err(failed("making", &path)(Errno::NOTEMPTY));
+        }
+        renameat_with(&self.fd, &new, &self.fd, name, RenameFlags::NOREPLACE).map_err(failed("making", &path))?;
+        Ok(Self { fd: folder.fd, path })
+    }
+
+    /// Which label it bears.
+    ///
+    /// # Errors
+    /// When that cannot be read.
+    pub fn label(&self) -> Result<String, DeployError> {
+        let mut buffer = [0; LABEL_BYTES];
+        match fgetxattr(&self.fd, LABEL, &mut buffer[..]) {
+            Ok(length) => {
+                let label = buffer[..length].strip_suffix(b"\0").unwrap_or(&buffer[..length]);
+                Ok(String::from_utf8_lossy(label).into_owned())
+            }
+            Err(Errno::NODATA | Errno::RANGE) => Ok(String::new()),
+            Err(error) => Err(failed("reading the label of", &self.path)(error)),
+        }
+    }
+
     /// Whether it bears a label.
     ///
     /// # Errors
     /// When that cannot be read.
     pub fn bears(&self, label: &str) -> Result<bool, DeployError> {
-        let mut buffer = [0; LABEL_BYTES];
-        match fgetxattr(&self.fd, LABEL, &mut buffer[..]) {
-            Ok(length) => Ok(buffer[..length].strip_suffix(b"\0").unwrap_or(&buffer[..length]) == label.as_bytes()),
-            Err(Errno::NODATA | Errno::RANGE) => Ok(false),
-            Err(error) => Err(failed("reading the label of", &self.path)(error)),
-        }
+        Ok(self.label()? == label)
     }
 
     /// Gives it a label.
@@ -83,6 +160,11 @@ impl Folder {
         give_below(self.fd.as_fd(), &self.path, label, DEPTH)?;
         self.give(label)
     }
+}
+
+/// `.` and `..`, which every folder has.
+fn is_itself(name: &CStr) -> bool {
+    name == c"." || name == c".."
 }
 
 fn folder_flags() -> OFlags {
@@ -105,7 +187,7 @@ fn give_below(folder: BorrowedFd<'_>, path: &Path, label: &str, depth: usize) ->
     for entry in Dir::read_from(folder).map_err(failed("listing", path))? {
         let entry = entry.map_err(failed("listing", path))?;
         let name = OsStr::from_bytes(entry.file_name().to_bytes());
-        if name == "." || name == ".." {
+        if is_itself(entry.file_name()) {
             continue;
         }
         let at = path.join(name);
@@ -119,15 +201,23 @@ fn give_below(folder: BorrowedFd<'_>, path: &Path, label: &str, depth: usize) ->
 }
 
 fn give_one(folder: BorrowedFd<'_>, name: &OsStr, path: &Path, label: &str, depth: usize) -> Result<(), DeployError> {
-    let stat = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed("looking at", path))?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
-        // The folder is the one that is open, wherever its path leads by now.
-        let file = fd_path(folder).join(name);
-        return lsetxattr(file, LABEL, label.as_bytes(), XattrFlags::empty()).map_err(failed("labelling", path));
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let (file, is_folder) = match openat2(folder, name, flags, Mode::empty(), HERE) {
+        Ok(file) => {
+            let stat = fstat(&file).map_err(failed("looking at", path))?;
+            let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+            (file, is_folder)
+        }
+        // What is mounted there is not the container's.
+        Err(Errno::XDEV) => return Ok(()),
+        Err(error) => return Err(failed("opening", path)(error)),
+    };
+    if is_folder {
+        let below = openat2(&file, ".", folder_flags(), Mode::empty(), HERE).map_err(failed("opening", path))?;
+        give_below(below.as_fd(), path, label, depth - 1)?;
     }
-    let below = openat(folder, name, folder_flags(), Mode::empty()).map_err(failed("opening", path))?;
-    give_below(below.as_fd(), path, label, depth - 1)?;
-    set(below.as_fd(), label).map_err(failed("labelling", path))
+    // A descriptor that is a path has no attributes; its name has, and leads to a link itself.
+    setxattr(fd_path(&file), LABEL, label.as_bytes(), XattrFlags::empty()).map_err(failed("labelling", path))
 }
 
 #[cfg(test)]
@@ -135,7 +225,10 @@ fn give_one(folder: BorrowedFd<'_>, name: &OsStr, path: &Path, label: &str, dept
 mod tests {
     use std::{fs, os::unix::fs::symlink};
 
-    use rustix::fs::lgetxattr;
+    use rustix::{
+        fs::lgetxattr,
+        mount::{UnmountFlags, mount_bind, unmount},
+    };
 
     use super::*;
 
@@ -168,6 +261,61 @@ mod tests {
         for path in [&other, &other.join("file")] {
             assert_ne!(label(path), ONE, "{}", path.display());
         }
+    }
+
+    /// Whoever may mount on such a folder would have the node's own files labelled as the container's.
+    #[test]
+    fn what_is_mounted_there_keeps_its_label() {
+        let folder = tempfile::tempdir().unwrap();
+        let top = folder.path().canonicalize().unwrap();
+        let (own, other) = (top.join("own"), top.join("other"));
+        fs::create_dir_all(own.join("a/mounted")).unwrap();
+        fs::create_dir(&other).unwrap();
+        for file in ["own/mounted", "own/a/file", "other/file"] {
+            fs::write(top.join(file), "").unwrap();
+        }
+        let _mounted =
+            [(other.clone(), own.join("a/mounted")), (other.join("file"), own.join("mounted"))].map(Bound::new);
+        Folder::open(&own).unwrap().give_all(ONE).unwrap();
+        assert_eq!(label(&own.join("a/file")), ONE);
+        for path in [&other, &other.join("file")] {
+            assert_ne!(label(path), ONE, "{}", path.display());
+        }
+        let error = Folder::below(&own, Path::new("a/mounted")).map(|_| ()).unwrap_err();
+        assert!(error.to_string().starts_with("opening "), "{error}");
+    }
+
+    /// Mounted as long as it lives.
+    struct Bound(PathBuf);
+
+    impl Bound {
+        fn new((what, place): (PathBuf, PathBuf)) -> Self {
+            mount_bind(what, &place).unwrap();
+            Self(place)
+        }
+    }
+
+    impl Drop for Bound {
+        fn drop(&mut self) {
+            unmount(&self.0, UnmountFlags::DETACH).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_folder_is_made_with_its_label() {
+        let folder = tempfile::tempdir().unwrap();
+        let top = folder.path().canonicalize().unwrap();
+        // Left by one that was cut off.
+        fs::create_dir_all(top.join("a/b/.new-name")).unwrap();
+        let above = Folder::below(&top, Path::new("a/b")).unwrap();
+        let made = above.make(OsStr::new("name"), Mode::from(0o700), Some(ONE)).unwrap();
+        assert!(made.bears(ONE).unwrap());
+        assert_eq!(label(&top.join("a/b/name")), ONE);
+        assert_eq!(fs::read_dir(top.join("a/b")).unwrap().count(), 1);
+        assert!(above.make(OsStr::new("name"), Mode::from(0o700), None).is_err());
+        // Somebody has put something there.
+        fs::create_dir_all(top.join("a/b/.new-other/x")).unwrap();
+        assert!(above.make(OsStr::new("other"), Mode::from(0o700), None).is_err());
     }
 
     #[test]

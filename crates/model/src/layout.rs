@@ -192,6 +192,8 @@ pub mod node {
     pub const HOST_CONTAINERS: &str = "/etc/rocketos/host-containers";
     /// What host containers run on, a folder each.
     pub const HOST_CONTAINERS_RUN: &str = "/run/rocketos/host-containers";
+    /// What outlives deployments.
+    pub const VAR: &str = "/var";
     /// What outlives host containers, a folder each.
     pub const HOST_CONTAINERS_DATA: &str = "/var/lib/rocketos/host-containers";
     /// What settings placed in /etc and /run, with what was there before; of the life of /etc.
