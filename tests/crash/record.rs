@@ -66,7 +66,7 @@ const PRUNE_NOW: Action = Action::Run("rocketctl prune");
 
 /// A loader that is written beside the one in use, to be tried by the next boot.
 const LOADER_NOW: Action = Action::Run(
-    "(cat /usr/lib/systemd/boot/efi/systemd-bootx64.efi; echo new) > /var/loader.efi && systemctl start --wait rocketos-loader",
+    "(cat /usr/lib/systemd/boot/efi/systemd-bootx64.efi; echo new) > /var/loader.efi && systemctl start rocketos-loader",
 );
 /// One setting, in the first generation of a deployment's settings.
 const SET: Action = Action::Run("rocketctl settings set motd=first");
